@@ -1,0 +1,43 @@
+# Everything from nothing: what a target needs is installed into target/ by the ordinary package clients, except the
+# wasm target of a rustup toolchain, which rustup keeps beside its toolchain.
+MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
+VENV   := target/venv
+PYTHON := $(VENV)/bin/python
+
+.PHONY: help demo test test-native test-envoy test-compose wasm lint fmt clean
+
+help: ## what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: wasm $(VENV)/.installed ## real webhooks through a real Envoy: which passed, which were refused, and why
+	@$(PYTHON) tests/demo.py
+
+test: test-native test-envoy ## all tests, from nothing
+
+test-native: ## the core: vectors, decisions, configurations, properties
+	cargo test --locked
+
+test-envoy: wasm $(VENV)/.installed ## the module in a real Envoy
+	$(PYTHON) -m pytest tests/envoy -q
+
+test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
+	$(PYTHON) -m pytest tests/compose -q
+
+wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
+	@.ci/wasm
+
+lint: ## rustfmt, and clippy for the host and for wasm
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	.ci/wasm clippy
+
+fmt: ## formats the Rust files
+	cargo fmt
+
+clean: ## removes target/
+	cargo clean
+
+$(VENV)/.installed: tests/requirements.txt
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	@touch $@

@@ -1,0 +1,229 @@
+//! The signed content: a template of the bytes that a signature covers.
+//!
+//! Responsible for reading a template once, when it is configured, and for rendering what stands before and after the
+//! body from the raw bytes that came, never from our reading of them. Refuses to know how the bytes are hashed.
+
+use crate::check::signature::field::Found;
+use crate::request::{Facts, Occurrence};
+use crate::verdict::Reason;
+use std::rc::Rc;
+
+/// What a template is made of, the body aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Text that stands for itself.
+    Literal(Rc<str>),
+    /// `{timestamp}`: the time as the sender wrote it.
+    Timestamp,
+    /// `{id}`: the delivery id.
+    Id,
+    /// `{method}`.
+    Method,
+    /// `{url}`: the public URL with path and query.
+    Url,
+    /// `{url_no_query}`: the same without the query.
+    UrlNoQuery,
+    /// `{path}`: the path without the query.
+    Path,
+    /// `{header:NAME}`: the value of a header that must be there once.
+    Header(Rc<str>),
+}
+
+/// A template, cut at its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedContent {
+    before: Vec<Part>,
+    has_body: bool,
+    after: Vec<Part>,
+}
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplateError {
+    /// A `{` without `}`, or the reverse.
+    Unbalanced,
+    /// `{body}` more than once.
+    TwoBodies,
+    /// Neither the body nor the URL is signed: such a signature fits any request.
+    SignsNothing,
+    /// A placeholder that there is none of.
+    Unknown(String),
+}
+
+/// What a template is filled with.
+#[derive(Debug)]
+pub struct Values<'v, 'a> {
+    /// The request.
+    pub facts: &'v Facts<'a>,
+    /// The time as the sender wrote it.
+    pub timestamp: Option<&'v [u8]>,
+    /// The delivery id.
+    pub id: Option<&'v Found<'a>>,
+    /// The base of the URL as the provider knows it.
+    pub public_url: Option<&'v str>,
+}
+
+impl SignedContent {
+    /// Reads a template such as `v0:{timestamp}:{body}`.
+    ///
+    /// # Errors
+    /// Where the text is not a template, or one that signs nothing.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut template = Self { before: Vec::new(), has_body: false, after: Vec::new() };
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (literal, tail) = rest.split_once('{').unwrap_or((rest, ""));
+            if literal.contains('}') || (tail.is_empty() && literal.len() != rest.len()) {
+                return Err(TemplateError::Unbalanced);
+            }
+            if !literal.is_empty() {
+                template.push(Part::Literal(Rc::from(literal)));
+            }
+            if literal.len() == rest.len() {
+                break;
+            }
+            let (name, after) = tail.split_once('}').ok_or(TemplateError::Unbalanced)?;
+            if name != "body" {
+                template.push(placeholder(name)?);
+            } else if template.has_body {
+                return Err(TemplateError::TwoBodies);
+            } else {
+                template.has_body = true;
+            }
+            rest = after;
+        }
+        let covers = |part: &Part| matches!(part, Part::Url | Part::UrlNoQuery | Part::Path);
+        if template.has_body || template.parts().any(covers) {
+            Ok(template)
+        } else {
+            Err(TemplateError::SignsNothing)
+        }
+    }
+
+    fn push(&mut self, part: Part) {
+        if self.has_body { self.after.push(part) } else { self.before.push(part) }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.before.iter().chain(&self.after)
+    }
+
+    /// The names of the signed headers.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.parts().filter_map(|part| match part {
+            Part::Header(name) => Some(name.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// Whether the body is signed.
+    #[must_use]
+    pub const fn covers_body(&self) -> bool {
+        self.has_body
+    }
+
+    /// Whether the template has such a part.
+    #[must_use]
+    pub fn has(&self, part: &Part) -> bool {
+        self.parts().any(|one| one == part)
+    }
+
+    /// The bytes before and after the body.
+    ///
+    /// # Errors
+    /// `signature_ambiguous` when a signed header or the id occurs more than once, `signature_malformed` when it is
+    /// missing, or when the id is empty or could be taken for more than an id.
+    pub fn render(&self, values: &Values<'_, '_>) -> Result<(Vec<u8>, Vec<u8>), Reason> {
+        Ok((render(&self.before, values)?, render(&self.after, values)?))
+    }
+}
+
+fn placeholder(name: &str) -> Result<Part, TemplateError> {
+    Ok(match name {
+        "timestamp" => Part::Timestamp,
+        "id" => Part::Id,
+        "method" => Part::Method,
+        "url" => Part::Url,
+        "url_no_query" => Part::UrlNoQuery,
+        "path" => Part::Path,
+        _ => match name.strip_prefix("header:") {
+            Some(header) if !header.is_empty() => Part::Header(Rc::from(header.to_ascii_lowercase())),
+            _ => return Err(TemplateError::Unknown(name.to_owned())),
+        },
+    })
+}
+
+fn render(parts: &[Part], values: &Values<'_, '_>) -> Result<Vec<u8>, Reason> {
+    let mut bytes = Vec::new();
+    let mut rest = parts.iter().peekable();
+    while let Some(part) = rest.next() {
+        match part {
+            Part::Literal(text) => bytes.extend_from_slice(text.as_bytes()),
+            Part::Timestamp => bytes.extend_from_slice(values.timestamp.ok_or(Reason::TimestampMissing)?),
+            Part::Id => bytes.extend_from_slice(id(values.id, rest.peek().copied())?),
+            Part::Method => bytes.extend_from_slice(values.facts.method()),
+            Part::Path => bytes.extend_from_slice(values.facts.path()),
+            Part::Url => {
+                bytes.extend_from_slice(values.public_url.unwrap_or_default().as_bytes());
+                bytes.extend_from_slice(values.facts.target());
+            }
+            Part::UrlNoQuery => {
+                bytes.extend_from_slice(values.public_url.unwrap_or_default().as_bytes());
+                bytes.extend_from_slice(values.facts.path());
+            }
+            Part::Header(name) => match values.facts.headers.one(name.as_bytes()) {
+                Occurrence::Once(value) => bytes.extend_from_slice(value),
+                Occurrence::Absent => return Err(Reason::SignatureMalformed),
+                Occurrence::Many => return Err(Reason::SignatureAmbiguous),
+            },
+        }
+    }
+    Ok(bytes)
+}
+
+/// A signed id must not hold the text that ends it in the template: `a.1` with a `.` behind it could be the id `a`
+/// with another time.
+fn id<'v>(found: Option<&'v Found<'_>>, next: Option<&Part>) -> Result<&'v [u8], Reason> {
+    let items = match found {
+        Some(Found::Items(items)) => items.as_slice(),
+        Some(Found::Ambiguous) => return Err(Reason::SignatureAmbiguous),
+        Some(Found::Absent) | None => return Err(Reason::SignatureMalformed),
+    };
+    let [id] = items else { return Err(Reason::SignatureMalformed) };
+    let holds_separator = match next {
+        Some(Part::Literal(text)) => id.windows(text.len()).any(|window| window == text.as_bytes()),
+        _ => false,
+    };
+    if id.is_empty() || holds_separator { Err(Reason::SignatureMalformed) } else { Ok(id) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_cut_at_its_one_body() {
+        let slack = SignedContent::parse("v0:{timestamp}:{body}").unwrap();
+        assert!(slack.covers_body() && slack.has(&Part::Timestamp) && !slack.has(&Part::Id));
+        assert_eq!(slack.before.len(), 3);
+        let scalr = SignedContent::parse("{body}{header:Date}").unwrap();
+        assert_eq!(scalr.after, [Part::Header(Rc::from("date"))]);
+    }
+
+    #[test]
+    fn what_is_no_template_is_told_why() {
+        for (text, error) in [
+            ("{body}{body}", TemplateError::TwoBodies),
+            ("{body", TemplateError::Unbalanced),
+            ("body}", TemplateError::Unbalanced),
+            ("{body}{", TemplateError::Unbalanced),
+            ("", TemplateError::SignsNothing),
+            ("{timestamp}.{id}", TemplateError::SignsNothing),
+            ("{bdy}", TemplateError::Unknown("bdy".to_owned())),
+            ("{header:}", TemplateError::Unknown("header:".to_owned())),
+            ("{}", TemplateError::Unknown(String::new())),
+        ] {
+            assert_eq!(SignedContent::parse(text), Err(error), "{text}");
+        }
+    }
+}

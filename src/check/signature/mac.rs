@@ -1,0 +1,232 @@
+//! Algorithms, keys and tags.
+//!
+//! Responsible for everything that touches `hmac`, `sha1` and `sha2`, and for strict decoding of claimed tags: only
+//! the canonical text of a tag is accepted, so that one signature has one spelling. Refuses to know where claims and
+//! content come from.
+
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use std::fmt;
+
+/// A keyed algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// HMAC with SHA-1 (RFC 2104). SHA-1's collisions do not break HMAC; offer it only to senders with nothing better.
+    HmacSha1,
+    /// HMAC with SHA-256 (RFC 4231).
+    HmacSha256,
+    /// HMAC with SHA-384 (RFC 4231).
+    HmacSha384,
+    /// HMAC with SHA-512 (RFC 4231).
+    HmacSha512,
+}
+
+impl Algorithm {
+    /// The word for it in a configuration.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "hmac-sha1" => Self::HmacSha1,
+            "hmac-sha256" => Self::HmacSha256,
+            "hmac-sha384" => Self::HmacSha384,
+            "hmac-sha512" => Self::HmacSha512,
+            _ => return None,
+        })
+    }
+
+    /// Makes a key of its bytes; the key schedule is computed once, here.
+    #[must_use]
+    pub fn key(self, bytes: &[u8]) -> Option<Key> {
+        Some(Key(match self {
+            Self::HmacSha1 => Mac::Sha1(Hmac::new_from_slice(bytes).ok()?),
+            Self::HmacSha256 => Mac::Sha256(Hmac::new_from_slice(bytes).ok()?),
+            Self::HmacSha384 => Mac::Sha384(Hmac::new_from_slice(bytes).ok()?),
+            Self::HmacSha512 => Mac::Sha512(Hmac::new_from_slice(bytes).ok()?),
+        }))
+    }
+}
+
+/// A key, ready to sign. Prints nothing.
+#[derive(Clone)]
+pub struct Key(Mac);
+
+impl Key {
+    /// Starts a tag over content that begins with these bytes.
+    #[must_use]
+    pub fn start(&self, before: &[u8]) -> Mac {
+        let mut mac = self.0.clone();
+        mac.update(before);
+        mac
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+/// A tag in the making. Prints nothing.
+#[derive(Clone)]
+pub enum Mac {
+    /// HMAC with SHA-1.
+    Sha1(Hmac<Sha1>),
+    /// HMAC with SHA-256.
+    Sha256(Hmac<Sha256>),
+    /// HMAC with SHA-384.
+    Sha384(Hmac<Sha384>),
+    /// HMAC with SHA-512.
+    Sha512(Hmac<Sha512>),
+}
+
+impl Mac {
+    /// Adds the next bytes of the content.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha1(mac) => mac.update(bytes),
+            Self::Sha256(mac) => mac.update(bytes),
+            Self::Sha384(mac) => mac.update(bytes),
+            Self::Sha512(mac) => mac.update(bytes),
+        }
+    }
+
+    /// Adds the last bytes of the content and gives the tag.
+    #[must_use]
+    pub fn finish(mut self, after: &[u8]) -> Vec<u8> {
+        self.update(after);
+        match self {
+            Self::Sha1(mac) => mac.finalize().into_bytes().to_vec(),
+            Self::Sha256(mac) => mac.finalize().into_bytes().to_vec(),
+            Self::Sha384(mac) => mac.finalize().into_bytes().to_vec(),
+            Self::Sha512(mac) => mac.finalize().into_bytes().to_vec(),
+        }
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mac(..)")
+    }
+}
+
+/// The SHA-256 of a body in the making.
+#[derive(Clone, Debug, Default)]
+pub struct BodyDigest(Sha256);
+
+impl BodyDigest {
+    /// Adds the next bytes of the body.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest.
+    #[must_use]
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// How a tag is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Hexadecimal, in either case (RFC 4648 8).
+    Hex,
+    /// Base64 with padding (RFC 4648 4).
+    Base64,
+    /// Base64 for URLs, without padding (RFC 4648 5, RFC 7515 2).
+    Base64Url,
+}
+
+impl Encoding {
+    /// The word for it in a configuration.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "hex" => Self::Hex,
+            "base64" => Self::Base64,
+            "base64url" => Self::Base64Url,
+            _ => return None,
+        })
+    }
+
+    /// The bytes that a text stands for; nothing where it is empty or not the canonical text of any bytes.
+    #[must_use]
+    pub fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+        let bytes = match self {
+            Self::Hex => HEXLOWER_PERMISSIVE.decode(text),
+            Self::Base64 => BASE64.decode(text),
+            Self::Base64Url => BASE64URL_NOPAD.decode(text),
+        };
+        bytes.ok().filter(|bytes| !bytes.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_those_of_rfc_2202_and_rfc_4231() {
+        // RFC 2202 3 and RFC 4231 4.3, test case 2.
+        let content = b"what do ya want for nothing?";
+        for (name, tag) in [
+            ("hmac-sha1", "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
+            ("hmac-sha256", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
+            (
+                "hmac-sha384",
+                "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c78b3239ecfab21649",
+            ),
+            (
+                "hmac-sha512",
+                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fd\
+                 caeab1a34d4a6b4b636e070a38bce737",
+            ),
+        ] {
+            let key = Algorithm::from_name(name).unwrap().key(b"Jefe").unwrap();
+            for cut in 0..=content.len() {
+                for next in cut..=content.len() {
+                    let mut mac = key.start(&content[..cut]);
+                    mac.update(&content[cut..next]);
+                    let made = mac.finish(&content[next..]);
+                    assert_eq!(
+                        Encoding::Hex.decode(tag.as_bytes()),
+                        Some(made),
+                        "{name} cut at {cut}, {next}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_canonical_text_of_a_tag_is_decoded() {
+        for (encoding, text, decoded) in [
+            (Encoding::Hex, "00fF", true),
+            (Encoding::Hex, "0", false),
+            (Encoding::Hex, "0x00", false),
+            (Encoding::Hex, " 00", false),
+            (Encoding::Hex, "", false),
+            (Encoding::Base64, "AA==", true),
+            (Encoding::Base64, "AA", false),
+            (Encoding::Base64, "AB==", false),
+            (Encoding::Base64, "A-==", false),
+            (Encoding::Base64, "AA==\n", false),
+            (Encoding::Base64, "+/+/", true),
+            (Encoding::Base64Url, "-_-_", true),
+            (Encoding::Base64Url, "+/+/", false),
+            (Encoding::Base64Url, "AA", true),
+            (Encoding::Base64Url, "AA==", false),
+            (Encoding::Base64Url, "AB", false),
+        ] {
+            assert_eq!(encoding.decode(text.as_bytes()).is_some(), decoded, "{encoding:?} {text}");
+        }
+    }
+
+    #[test]
+    fn keys_and_tags_in_the_making_print_nothing() {
+        let key = Algorithm::HmacSha256.key(b"secret").unwrap();
+        assert_eq!(format!("{key:?} {:?}", key.start(b"")), "Key(..) Mac(..)");
+    }
+}

@@ -1,0 +1,113 @@
+//! What can be wrong with a configuration, in the operator's words.
+//!
+//! Responsible for the text of every message. Refuses to know the text of a secret: no variant has room for it.
+
+use std::fmt;
+
+/// Something wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The place, such as `policies[2].require.source_ip.allow[0]`; empty for the whole.
+    pub at: String,
+    /// What is wrong there.
+    pub wrong: Wrong,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The text is not JSON; the parser's words, which name line and column.
+    NotJson(String),
+    /// The key means nothing here; what was probably meant.
+    UnknownKey(Option<&'static str>),
+    /// The key occurs twice.
+    DuplicateKey,
+    /// The key must be there.
+    Missing,
+    /// The value has another type: the one that is expected, the one that it has.
+    Type(&'static str, &'static str),
+    /// A list without an entry.
+    EmptyList,
+    /// An empty text.
+    EmptyText,
+    /// An object without a member.
+    EmptyObject,
+    /// A rule that is broken, in words that need no value.
+    Rule(&'static str),
+    /// A value that is not what it should be: the value (never of a secret), and the complaint.
+    Value(String, &'static str),
+    /// A word that is not in the list: the word, the list, what was probably meant.
+    Choice(String, String, Option<String>),
+    /// A network with bits set behind its prefix: as written, as it should be.
+    HostBits(String, String),
+    /// An environment variable that is not set.
+    Unset(String),
+    /// Another policy has the name.
+    NameTaken,
+    /// Another policy governs the same requests.
+    Rival(String),
+    /// The contract knows it, this release does not.
+    NotYet(&'static str),
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson(message) => write!(f, "is not JSON: {message}"),
+            Self::UnknownKey(None) => f.write_str("is not a key that is known here"),
+            Self::UnknownKey(Some(meant)) => {
+                write!(f, "is not a key that is known here; did you mean `{meant}`?")
+            }
+            Self::DuplicateKey => f.write_str("is there twice"),
+            Self::Missing => f.write_str("is required"),
+            Self::Type(expected, found) => write!(f, "must be {expected}, not {found}"),
+            Self::EmptyList => f.write_str("must not be an empty list"),
+            Self::EmptyText => f.write_str("must not be empty"),
+            Self::EmptyObject => f.write_str("must have at least one member"),
+            Self::Rule(text) => f.write_str(text),
+            Self::Value(value, complaint) => write!(f, "{value:?} {complaint}"),
+            Self::Choice(word, list, None) => write!(f, "{word:?} is not one of {list}"),
+            Self::Choice(word, list, Some(meant)) => {
+                write!(f, "{word:?} is not one of {list}; did you mean {meant:?}?")
+            }
+            Self::HostBits(written, meant) => {
+                write!(f, "{written:?} has bits set behind its prefix; write {meant:?}")
+            }
+            Self::Unset(variable) => {
+                write!(f, "the environment variable {variable:?} is not set in the Wasm VM")
+            }
+            Self::NameTaken => f.write_str("another policy has the same name"),
+            Self::Rival(name) => {
+                write!(f, "governs the same requests as the policy {name:?}: same path, host and method")
+            }
+            Self::NotYet(what) => write!(f, "{what} is not part of this release"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at.is_empty() {
+            write!(f, "configuration: {}", self.wrong)
+        } else {
+            write!(f, "{}: {}", self.at, self.wrong)
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Something that is allowed but worth a second look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The place.
+    pub at: String,
+    /// What it is about.
+    pub text: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.text)
+    }
+}

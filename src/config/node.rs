@@ -1,0 +1,203 @@
+//! A JSON value that knows its place, and complains about keys nobody asked for.
+//!
+//! Responsible for types, for unknown and duplicate keys with the near miss that was meant, and for the places in
+//! messages. Refuses to know policies.
+
+use super::error::{ConfigError, Wrong};
+use super::json::Json;
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Node<'a> {
+    at: String,
+    value: &'a Json,
+}
+
+/// An object whose keys are all known and there once.
+#[derive(Clone, Debug)]
+pub(crate) struct Object<'a> {
+    at: String,
+    members: &'a [(String, Json)],
+}
+
+impl<'a> Node<'a> {
+    pub(crate) const fn root(value: &'a Json) -> Self {
+        Self { at: String::new(), value }
+    }
+
+    /// A value that stands elsewhere than in the operator's text.
+    pub(crate) const fn at_place(at: String, value: &'a Json) -> Self {
+        Self { at, value }
+    }
+
+    pub(crate) fn at(&self) -> &str {
+        &self.at
+    }
+
+    pub(crate) fn error(&self, wrong: Wrong) -> ConfigError {
+        ConfigError { at: self.at.clone(), wrong }
+    }
+
+    fn type_error(&self, expected: &'static str) -> ConfigError {
+        self.error(Wrong::Type(expected, self.value.type_name()))
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.value, Json::Text(_))
+    }
+
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.value, Json::List(_))
+    }
+
+    /// The object, if its keys are among these.
+    pub(crate) fn object(&self, known: &[&'static str]) -> Result<Object<'a>, ConfigError> {
+        let Json::Object(members) = self.value else { return Err(self.type_error("an object")) };
+        let object = Object { at: self.at.clone(), members };
+        for (index, (key, _)) in members.iter().enumerate() {
+            if !known.contains(&key.as_str()) {
+                let wrong = Wrong::UnknownKey(near(key, known.iter().copied()));
+                return Err(ConfigError { at: object.place(key), wrong });
+            }
+            if members.iter().take(index).any(|(earlier, _)| earlier == key) {
+                return Err(ConfigError { at: object.place(key), wrong: Wrong::DuplicateKey });
+            }
+        }
+        Ok(object)
+    }
+
+    /// The members of an object with keys of the operator's choice, each there once; at least one.
+    pub(crate) fn members(&self) -> Result<Vec<(&'a str, Node<'a>)>, ConfigError> {
+        let Json::Object(members) = self.value else { return Err(self.type_error("an object")) };
+        if members.is_empty() {
+            return Err(self.error(Wrong::EmptyObject));
+        }
+        let object = Object { at: self.at.clone(), members };
+        let mut named = Vec::with_capacity(members.len());
+        for (index, (key, value)) in members.iter().enumerate() {
+            let node = Node { at: object.place(key), value };
+            if members.iter().take(index).any(|(earlier, _)| earlier == key) {
+                return Err(node.error(Wrong::DuplicateKey));
+            }
+            named.push((key.as_str(), node));
+        }
+        Ok(named)
+    }
+
+    /// The entries of a list, at least one.
+    pub(crate) fn list(&self) -> Result<Vec<Node<'a>>, ConfigError> {
+        let Json::List(items) = self.value else { return Err(self.type_error("a list")) };
+        if items.is_empty() {
+            return Err(self.error(Wrong::EmptyList));
+        }
+        let node = |(index, value)| Node { at: format!("{}[{index}]", self.at), value };
+        Ok(items.iter().enumerate().map(node).collect())
+    }
+
+    /// The entries of a list, or the value itself as the only one.
+    pub(crate) fn one_or_list(&self) -> Result<Vec<Node<'a>>, ConfigError> {
+        if self.is_list() { self.list() } else { Ok(vec![self.clone()]) }
+    }
+
+    pub(crate) fn boolean(&self) -> Result<bool, ConfigError> {
+        match self.value {
+            Json::Boolean(boolean) => Ok(*boolean),
+            _ => Err(self.type_error("a boolean")),
+        }
+    }
+
+    pub(crate) fn text(&self) -> Result<&'a str, ConfigError> {
+        match self.value {
+            Json::Text(text) => Ok(text),
+            _ => Err(self.type_error("a string")),
+        }
+    }
+
+    pub(crate) fn filled_text(&self) -> Result<&'a str, ConfigError> {
+        let text = self.text()?;
+        if text.is_empty() { Err(self.error(Wrong::EmptyText)) } else { Ok(text) }
+    }
+
+    /// A whole number in these bounds; `complaint` where it is not.
+    pub(crate) fn whole(&self, least: u64, most: u64, complaint: &'static str) -> Result<u64, ConfigError> {
+        let number = match self.value {
+            Json::Unsigned(number) => Some(*number),
+            // A Struct has no integers, and `1e6` is one in JSON.
+            Json::Number(number) if number.fract() == 0.0 => format!("{number:.0}").parse().ok(),
+            Json::Number(_) => None,
+            _ => return Err(self.type_error("a number")),
+        };
+        number
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| self.error(Wrong::Rule(complaint)))
+    }
+
+    /// What the word stands for.
+    pub(crate) fn choice<T: Copy>(&self, words: &[(&'static str, T)]) -> Result<T, ConfigError> {
+        let word = self.text()?;
+        let found = words.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+        found.ok_or_else(|| self.not_one_of(words.iter().map(|(name, _)| *name)))
+    }
+
+    /// The complaint that the text is none of these words.
+    pub(crate) fn not_one_of<'w>(&self, words: impl Iterator<Item = &'w str> + Clone) -> ConfigError {
+        let word = self.text().unwrap_or_default();
+        let list: Vec<String> = words.clone().map(|name| format!("{name:?}")).collect();
+        self.error(Wrong::Choice(word.to_owned(), list.join(", "), near(word, words).map(str::to_owned)))
+    }
+
+    /// The name of a header, in lower case (RFC 9110 5.1).
+    pub(crate) fn header_name(&self) -> Result<String, ConfigError> {
+        let name = self.filled_text()?;
+        match is_header_name(name) {
+            true => Ok(name.to_ascii_lowercase()),
+            false => Err(self.error(Wrong::Value(name.to_owned(), "is not the name of a header"))),
+        }
+    }
+}
+
+/// Whether a text is a header's name, which is a token (RFC 9110 5.6.2).
+pub(crate) fn is_header_name(name: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token)
+}
+
+impl<'a> Object<'a> {
+    fn place(&self, key: &str) -> String {
+        if self.at.is_empty() { key.to_owned() } else { format!("{}.{key}", self.at) }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Node<'a>> {
+        let (_, value) = self.members.iter().find(|(name, _)| name == key)?;
+        Some(Node { at: self.place(key), value })
+    }
+
+    pub(crate) fn required(&self, key: &str) -> Result<Node<'a>, ConfigError> {
+        self.get(key).ok_or_else(|| ConfigError { at: self.place(key), wrong: Wrong::Missing })
+    }
+
+    /// The one of these keys that is there; an error where none is, or more than one.
+    pub(crate) fn exactly_one(
+        &self,
+        keys: &[&'static str],
+        complaint: &'static str,
+    ) -> Result<(&'static str, Node<'a>), ConfigError> {
+        let mut present = keys.iter().filter_map(|key| Some((*key, self.get(key)?)));
+        match (present.next(), present.next()) {
+            (Some(found), None) => Ok(found),
+            _ => Err(ConfigError { at: self.at.clone(), wrong: Wrong::Rule(complaint) }),
+        }
+    }
+}
+
+/// The word that was probably meant: the nearest one, if it is near enough.
+pub(crate) fn near<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    let word = word.to_ascii_lowercase();
+    let far = word.len().div_ceil(3).max(1);
+    let nearest = words.map(|one| (strsim::damerau_levenshtein(&word, one), one)).min()?;
+    (nearest.0 <= far).then_some(nearest.1)
+}

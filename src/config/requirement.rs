@@ -1,0 +1,138 @@
+//! The requirement tree as an operator writes it.
+//!
+//! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`. Refuses to know how they are judged.
+
+use super::error::{ConfigError, Wrong};
+use super::node::Node;
+use super::secret::{self, Material};
+use super::{Reader, scheme};
+use crate::check::address::{AddressCheck, AddressSet};
+use crate::check::token::{Place, TokenCheck};
+use crate::policy::requirement::Requirement;
+use crate::policy::{Check, Leaf};
+use crate::secret::{Fingerprint, Secret};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+const KEYS: [&str; 5] = ["source_ip", "token", "signature", "any_of", "all_of"];
+
+/// Reads a requirement; its checks are added to `leaves`.
+pub(crate) fn read(
+    node: &Node<'_>,
+    leaves: &mut Vec<Leaf>,
+    reader: &mut Reader<'_>,
+) -> Result<Requirement, ConfigError> {
+    let object = node.object(&KEYS)?;
+    if object.is_empty() {
+        return Err(node.error(Wrong::EmptyObject));
+    }
+    let mut members = Vec::new();
+    if let Some(node) = object.get("source_ip") {
+        let check = Check::Source(source_ip(&node, reader)?);
+        members.push(add(leaves, Leaf { check, provider: None, delivery_id: None }));
+    }
+    if let Some(node) = object.get("token") {
+        let check = Check::Token(token(&node, reader)?);
+        members.push(add(leaves, Leaf { check, provider: None, delivery_id: None }));
+    }
+    if let Some(node) = object.get("signature") {
+        members.push(add(leaves, scheme::read_signature(&node, reader)?));
+    }
+    if let Some(node) = object.get("all_of") {
+        members.push(Requirement::All(branches(&node.list()?, leaves, reader)?));
+    }
+    if let Some(node) = object.get("any_of") {
+        let entries = node.list()?;
+        if entries.len() < 2 {
+            return Err(node.error(Wrong::Rule("must have two or more entries")));
+        }
+        members.push(Requirement::Any(branches(&entries, leaves, reader)?));
+    }
+    Ok(Requirement::All(members))
+}
+
+fn add(leaves: &mut Vec<Leaf>, leaf: Leaf) -> Requirement {
+    leaves.push(leaf);
+    Requirement::Check(leaves.len().saturating_sub(1))
+}
+
+fn branches(
+    entries: &[Node<'_>],
+    leaves: &mut Vec<Leaf>,
+    reader: &mut Reader<'_>,
+) -> Result<Vec<Requirement>, ConfigError> {
+    entries.iter().map(|entry| read(entry, leaves, reader)).collect()
+}
+
+fn source_ip(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<AddressCheck, ConfigError> {
+    let object = node.object(&["allow", "deny"])?;
+    if object.is_empty() {
+        return Err(node.error(Wrong::EmptyObject));
+    }
+    let allow = object.get("allow").map(|node| addresses(&node)).transpose()?;
+    let deny = object.get("deny").map(|node| addresses(&node)).transpose()?.unwrap_or_default();
+    if allow.as_ref().is_some_and(AddressSet::admits_everyone) {
+        reader.warn(node, "the allowlist admits everyone");
+    }
+    Ok(AddressCheck { allow, deny })
+}
+
+fn addresses(node: &Node<'_>) -> Result<AddressSet, ConfigError> {
+    node.list()?.iter().map(network).collect()
+}
+
+fn network(node: &Node<'_>) -> Result<IpNet, ConfigError> {
+    let text = node.text()?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address.to_canonical()));
+    }
+    let complaint = "is neither an IP address nor a CIDR block";
+    let network: IpNet = text.parse().map_err(|_| node.error(Wrong::Value(text.to_owned(), complaint)))?;
+    if network.addr() != network.network() {
+        return Err(node.error(Wrong::HostBits(text.to_owned(), network.trunc().to_string())));
+    }
+    Ok(network)
+}
+
+fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<TokenCheck, ConfigError> {
+    let object = node.object(&["query", "header", "bearer", "basic", "secrets"])?;
+    let (kind, place) = object.exactly_one(
+        &["query", "header", "bearer", "basic"],
+        "must have exactly one of `query`, `header`, `bearer` and `basic`",
+    )?;
+    let place = match kind {
+        "query" => Place::Query(Rc::from(place.filled_text()?)),
+        "header" => Place::Header(Rc::from(place.header_name()?)),
+        "bearer" if place.boolean()? => Place::Bearer,
+        "bearer" => return Err(place.error(Wrong::Rule("must be true; leave the key out otherwise"))),
+        _ => {
+            let username = place.object(&["username"])?.required("username")?;
+            let text = username.text()?;
+            if text.contains(':') {
+                return Err(
+                    username.error(Wrong::Rule("a user name of the Basic scheme has no colon (RFC 7617)"))
+                );
+            }
+            Place::Basic { username: Fingerprint::of(text.as_bytes()) }
+        }
+    };
+    Ok(TokenCheck { place, secrets: fingerprints(&object.required("secrets")?, reader)? })
+}
+
+/// Reads the secrets of a token: text, or its hash.
+pub(crate) fn fingerprints(
+    node: &Node<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<Vec<Secret<Fingerprint>>, ConfigError> {
+    let secrets = secret::read_list(node, reader)?;
+    let fingerprint = |secret: Secret<Material>| Secret {
+        id: secret.id,
+        validity: secret.validity,
+        value: match secret.value {
+            Material::Text(text) => Fingerprint::of(text.as_bytes()),
+            Material::Sha256(digest) => Fingerprint::from_sha256(digest),
+        },
+    };
+    Ok(secrets.into_iter().map(|(_, secret)| fingerprint(secret)).collect())
+}

@@ -1,0 +1,360 @@
+//! Signature schemes as an operator, or the provider catalogue, writes them: one vocabulary, one parser.
+//!
+//! Responsible for `signature` with its `provider` or `scheme`. Refuses to know any provider: the catalogue hands over
+//! a block in the same vocabulary.
+
+use super::Reader;
+use super::error::{ConfigError, Wrong};
+use super::json::Json;
+use super::node::{Node, Object, is_header_name};
+use super::requirement::fingerprints;
+use super::secret::{self, Material};
+use crate::check::signature::content::{Part, SignedContent, TemplateError};
+use crate::check::signature::field::{Field, Place};
+use crate::check::signature::freshness::{Freshness, Unit};
+use crate::check::signature::mac::{Algorithm, Encoding, Key};
+use crate::check::signature::{Equality, Expected, Scheme, SignatureCheck};
+use crate::check::token::{Place as TokenPlace, TokenCheck};
+use crate::policy::{Check, Leaf};
+use crate::provider;
+use crate::secret::Secret;
+use data_encoding::{BASE64_NOPAD, HEXLOWER_PERMISSIVE};
+use std::rc::Rc;
+
+const DAY: u64 = 86_400;
+const ALGORITHMS: [&str; 4] = ["hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha1"];
+const LATER_ALGORITHMS: [&str; 4] = ["ed25519", "ecdsa-p256-sha256", "rsa-sha256", "sha256"];
+const ENCODINGS: [(&str, Encoding); 3] =
+    [("hex", Encoding::Hex), ("base64", Encoding::Base64), ("base64url", Encoding::Base64Url)];
+
+/// How a configured text becomes a key.
+#[derive(Default)]
+struct KeyForm {
+    encoding: KeyEncoding,
+    prefixes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum KeyEncoding {
+    #[default]
+    Utf8,
+    Hex,
+    Base64,
+}
+
+/// What a provider of the catalogue does: sign, or send a token.
+enum Block {
+    Signed(Box<Scheme>, KeyForm),
+    Token(TokenPlace),
+}
+
+/// Reads `signature`.
+pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Leaf, ConfigError> {
+    let keys = ["provider", "scheme", "secrets", "tolerance_seconds", "public_url"];
+    let object = node.object(&keys)?;
+    let complaint = "must have exactly one of `provider` and `scheme`";
+    let (kind, source) = object.exactly_one(&["provider", "scheme"], complaint)?;
+    let (provider, block, delivery_id) = if kind == "provider" {
+        let name = source.filled_text()?;
+        let (block, delivery_id) = from_catalogue(&source, name)?;
+        (Some(Rc::from(name)), block, delivery_id)
+    } else {
+        let (scheme, form) = read_scheme(&source)?;
+        (None, Block::Signed(Box::new(scheme), form), None)
+    };
+    let (scheme, form) = match block {
+        Block::Signed(scheme, form) => (*scheme, form),
+        Block::Token(place) => {
+            if let Some(key) = object.get("tolerance_seconds").or_else(|| object.get("public_url")) {
+                return Err(key.error(Wrong::Rule("this provider sends a token and signs nothing")));
+            }
+            let token = TokenCheck { place, secrets: fingerprints(&object.required("secrets")?, reader)? };
+            return Ok(Leaf { check: Check::Token(token), provider, delivery_id });
+        }
+    };
+    let check = signature_check(&object, scheme, &form, reader)?;
+    if !check.scheme.signed.covers_body() && check.scheme.require.is_empty() {
+        reader.warn(&source, "the signature does not cover the body");
+    }
+    let delivery_id = check.scheme.delivery_id.clone();
+    Ok(Leaf { check: Check::Signature(Box::new(check)), provider, delivery_id })
+}
+
+fn signature_check(
+    object: &Object<'_>,
+    mut scheme: Scheme,
+    form: &KeyForm,
+    reader: &mut Reader<'_>,
+) -> Result<SignatureCheck, ConfigError> {
+    if let Some(node) = object.get("tolerance_seconds") {
+        let seconds = seconds(&node)?;
+        let unsigned = || node.error(Wrong::Rule("the scheme signs no time, so none can be relied on"));
+        scheme.freshness.as_mut().ok_or_else(unsigned)?.tolerance_seconds = seconds;
+        if seconds > 3600 {
+            reader.warn(&node, "a delivery can be replayed for more than an hour");
+        }
+    }
+    let signs_url = scheme.signed.has(&Part::Url) || scheme.signed.has(&Part::UrlNoQuery);
+    let public_url = match (object.get("public_url"), signs_url) {
+        (Some(node), true) => Some(public_url(&node)?),
+        (Some(node), false) => return Err(node.error(Wrong::Rule("the scheme does not sign the URL"))),
+        (None, true) => {
+            return Err(object
+                .required("public_url")
+                .err()
+                .unwrap_or(ConfigError { at: String::new(), wrong: Wrong::Missing }));
+        }
+        (None, false) => None,
+    };
+    let mut secrets = Vec::new();
+    for (node, secret) in secret::read_list(&object.required("secrets")?, reader)? {
+        secrets.push(key(&node, secret, scheme.algorithm, form)?);
+    }
+    Ok(SignatureCheck { scheme, secrets, public_url })
+}
+
+fn key(
+    node: &Node<'_>,
+    secret: Secret<Material>,
+    algorithm: Algorithm,
+    form: &KeyForm,
+) -> Result<Secret<Key>, ConfigError> {
+    let Material::Text(text) = &secret.value else {
+        return Err(node.error(Wrong::Rule("a hash cannot verify a signature; `sha256` is for tokens")));
+    };
+    let bare = form.prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_str())).unwrap_or(text);
+    let decoded = match form.encoding {
+        KeyEncoding::Utf8 => Some(bare.as_bytes().to_vec()),
+        KeyEncoding::Hex => HEXLOWER_PERMISSIVE.decode(bare.as_bytes()).ok(),
+        KeyEncoding::Base64 => BASE64_NOPAD.decode(bare.trim_end_matches('=').as_bytes()).ok(),
+    };
+    let undecodable =
+        || node.error(Wrong::Rule("the secret is not in the encoding of the scheme (hex or base64)"));
+    let bytes = decoded.ok_or_else(undecodable)?;
+    if bytes.is_empty() {
+        return Err(node.error(Wrong::Rule("the secret is empty after its prefix")));
+    }
+    let value = algorithm.key(&bytes).ok_or_else(undecodable)?;
+    Ok(Secret { id: secret.id, validity: secret.validity, value })
+}
+
+fn from_catalogue(source: &Node<'_>, name: &str) -> Result<(Block, Option<Field>), ConfigError> {
+    let catalogue = provider::catalogue()?;
+    let Json::Object(blocks) = &catalogue else { return Err(source.error(Wrong::EmptyObject)) };
+    let Some((_, block)) = blocks.iter().find(|(known, _)| known == name) else {
+        return Err(source.not_one_of(blocks.iter().map(|(known, _)| known.as_str())));
+    };
+    let block = Node::at_place(format!("providers.{name}"), block).object(&provider::KEYS)?;
+    let (kind, node) =
+        block.exactly_one(&["scheme", "token"], "must have exactly one of `scheme` and `token`")?;
+    if kind == "scheme" {
+        let (scheme, form) = read_scheme(&node)?;
+        return Ok((Block::Signed(Box::new(scheme), form), None));
+    }
+    let delivery_id = block.get("delivery_id").map(|node| field(&node)).transpose()?;
+    Ok((Block::Token(token_place(&node)?), delivery_id))
+}
+
+/// How a provider of the catalogue sends a token. Basic credentials are the whole pair, `username:password`.
+fn token_place(node: &Node<'_>) -> Result<TokenPlace, ConfigError> {
+    let object = node.object(&["header", "bearer", "basic"])?;
+    let complaint = "must have exactly one of `header`, `bearer` and `basic`";
+    let (kind, place) = object.exactly_one(&["header", "bearer", "basic"], complaint)?;
+    Ok(match kind {
+        "header" => TokenPlace::Header(Rc::from(place.header_name()?)),
+        "bearer" => TokenPlace::Bearer,
+        _ => TokenPlace::BasicPair,
+    })
+}
+
+fn read_scheme(node: &Node<'_>) -> Result<(Scheme, KeyForm), ConfigError> {
+    let object = node.object(&[
+        "algorithm",
+        "signature",
+        "timestamp",
+        "tolerance_seconds",
+        "future_seconds",
+        "delivery_id",
+        "signed",
+        "secret",
+        "require",
+        "encoding",
+    ])?;
+    if let Some(misplaced) = object.get("encoding") {
+        return Err(misplaced.error(Wrong::Rule("belongs into `signature`")));
+    }
+    let signed_node = object.required("signed")?;
+    let signed = template(&signed_node)?;
+    let (signature, encoding) = signature_fields(&object.required("signature")?)?;
+    let delivery_id = object.get("delivery_id").map(|node| field(&node)).transpose()?;
+    if signed.has(&Part::Id) && delivery_id.is_none() {
+        return Err(signed_node.error(Wrong::Rule("has `{id}`, so the scheme needs `delivery_id`")));
+    }
+    let scheme = Scheme {
+        algorithm: algorithm(&object.required("algorithm")?)?,
+        signature,
+        encoding,
+        freshness: freshness(&object, &signed_node, &signed)?,
+        delivery_id,
+        signed,
+        require: object.get("require").map_or(Ok(Vec::new()), |node| equalities(&node))?,
+    };
+    let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| key_form(&node))?;
+    Ok((scheme, form))
+}
+
+fn algorithm(node: &Node<'_>) -> Result<Algorithm, ConfigError> {
+    let name = node.text()?;
+    if LATER_ALGORITHMS.contains(&name) {
+        return Err(node.error(Wrong::NotYet("the algorithm")));
+    }
+    Algorithm::from_name(name).ok_or_else(|| node.not_one_of(ALGORITHMS.into_iter()))
+}
+
+fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
+    let text = node.filled_text()?;
+    let wrong = |error| match error {
+        TemplateError::Unbalanced => Wrong::Rule("has a `{` or `}` without its counterpart"),
+        TemplateError::TwoBodies => Wrong::Rule("has `{body}` more than once"),
+        TemplateError::SignsNothing => Wrong::Rule("has neither `{body}` nor the URL: it would sign nothing"),
+        TemplateError::Unknown(name) if name == "form" || name == "secret" => {
+            Wrong::NotYet("`{form}` and `{secret}`")
+        }
+        TemplateError::Unknown(name) => Wrong::Value(format!("{{{name}}}"), "is not a placeholder"),
+    };
+    let content = SignedContent::parse(text).map_err(|error| node.error(wrong(error)))?;
+    let unusable = content.headers().find(|name| !is_header_name(name)).map(str::to_owned);
+    match unusable {
+        Some(name) => Err(node.error(Wrong::Value(name, "is not the name of a header"))),
+        None => Ok(content),
+    }
+}
+
+/// `signature`: a Field with an encoding, or a list of Fields with the same one.
+fn signature_fields(node: &Node<'_>) -> Result<(Vec<Field>, Encoding), ConfigError> {
+    let mut fields = Vec::new();
+    let mut encoding = None;
+    for entry in node.one_or_list()? {
+        let object = entry.object(&["header", "query", "json", "split", "prefix", "encoding"])?;
+        let node = object.required("encoding")?;
+        let own = node.choice(&ENCODINGS)?;
+        if encoding.is_some_and(|earlier| earlier != own) {
+            return Err(node.error(Wrong::Rule("must be the same in every Field of the list")));
+        }
+        encoding = Some(own);
+        fields.push(field_of(&object)?);
+    }
+    Ok((fields, encoding.ok_or_else(|| node.error(Wrong::EmptyList))?))
+}
+
+fn field(node: &Node<'_>) -> Result<Field, ConfigError> {
+    field_of(&node.object(&["header", "query", "json", "split", "prefix"])?)
+}
+
+fn field_of(object: &Object<'_>) -> Result<Field, ConfigError> {
+    let complaint = "must have exactly one of `header`, `query` and `json`";
+    let (kind, node) = object.exactly_one(&["header", "query", "json"], complaint)?;
+    let place = match kind {
+        "header" => Place::Header(Rc::from(node.header_name()?)),
+        "query" => Place::Query(Rc::from(node.filled_text()?)),
+        _ => return Err(node.error(Wrong::NotYet("a value inside the body"))),
+    };
+    let split = match object.get("split") {
+        Some(node) => match node.text()?.as_bytes() {
+            [byte] if byte.is_ascii() => Some(*byte),
+            _ => return Err(node.error(Wrong::Rule("must be one ASCII character"))),
+        },
+        None => None,
+    };
+    let prefix = object.get("prefix").map(|node| node.filled_text().map(Rc::from)).transpose()?;
+    Ok(Field { place, split, prefix })
+}
+
+fn freshness(
+    object: &Object<'_>,
+    signed_node: &Node<'_>,
+    signed: &SignedContent,
+) -> Result<Option<Freshness>, ConfigError> {
+    let Some(node) = object.get("timestamp") else {
+        if signed.has(&Part::Timestamp) {
+            return Err(signed_node.error(Wrong::Rule("has `{timestamp}`, so the scheme needs `timestamp`")));
+        }
+        return match object.get("tolerance_seconds").or_else(|| object.get("future_seconds")) {
+            Some(node) => Err(node.error(Wrong::Rule("the scheme signs no time, so none can be relied on"))),
+            None => Ok(None),
+        };
+    };
+    if !signed.has(&Part::Timestamp) {
+        return Err(node.error(Wrong::Rule("is not part of `signed`: anyone could write any time")));
+    }
+    let place = node.object(&["header", "query", "json", "split", "prefix", "unit"])?;
+    let unit = place.required("unit")?;
+    let units = ["s", "ms", "rfc3339", "http-date"];
+    let seconds_of = |key, default| object.get(key).map_or(Ok(default), |node| seconds(&node));
+    Ok(Some(Freshness {
+        field: field_of(&place)?,
+        unit: Unit::from_name(unit.text()?).ok_or_else(|| unit.not_one_of(units.into_iter()))?,
+        tolerance_seconds: seconds_of("tolerance_seconds", 300)?,
+        future_seconds: seconds_of("future_seconds", 60)?,
+    }))
+}
+
+fn seconds(node: &Node<'_>) -> Result<u32, ConfigError> {
+    let complaint = "must be a whole number of seconds, from 1 to 604800 (seven days)";
+    let seconds = node.whole(1, DAY.saturating_mul(7), complaint)?;
+    u32::try_from(seconds).map_err(|_| node.error(Wrong::Rule(complaint)))
+}
+
+fn key_form(node: &Node<'_>) -> Result<KeyForm, ConfigError> {
+    let object = node.object(&["encoding", "prefix"])?;
+    if object.is_empty() {
+        return Err(node.error(Wrong::EmptyObject));
+    }
+    let encodings = [("utf8", KeyEncoding::Utf8), ("hex", KeyEncoding::Hex), ("base64", KeyEncoding::Base64)];
+    let encoding = object.get("encoding").map_or(Ok(KeyEncoding::Utf8), |node| node.choice(&encodings))?;
+    let mut prefixes = Vec::new();
+    if let Some(node) = object.get("prefix") {
+        for entry in node.one_or_list()? {
+            prefixes.push(entry.filled_text()?.to_owned());
+        }
+    }
+    // `v1,whsec_` before `v1,`: the longest one that fits is the one that is meant.
+    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+    Ok(KeyForm { encoding, prefixes })
+}
+
+fn equalities(node: &Node<'_>) -> Result<Vec<Equality>, ConfigError> {
+    node.list()?.iter().map(equality).collect()
+}
+
+fn equality(node: &Node<'_>) -> Result<Equality, ConfigError> {
+    let object = node.object(&["header", "query", "equals", "equals_body_sha256"])?;
+    let (kind, place) =
+        object.exactly_one(&["header", "query"], "must have exactly one of `header` and `query`")?;
+    let place = match kind {
+        "header" => Place::Header(Rc::from(place.header_name()?)),
+        _ => Place::Query(Rc::from(place.filled_text()?)),
+    };
+    let complaint = "must have exactly one of `equals` and `equals_body_sha256`";
+    let (relation, value) = object.exactly_one(&["equals", "equals_body_sha256"], complaint)?;
+    let expected = match relation {
+        "equals" => Expected::Text(Rc::from(value.text()?)),
+        _ => Expected::BodyDigest(value.choice(&ENCODINGS)?),
+    };
+    Ok(Equality { place, expected })
+}
+
+/// The base that the provider puts before path and query; without a slash at its end.
+fn public_url(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+    let text = node.filled_text()?;
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.starts_with('/') && !host.is_empty() && !host.contains(['?', '#', ' ']) => {
+            Ok(Rc::from(text.trim_end_matches('/')))
+        }
+        _ => {
+            let complaint = "is not the base of a URL, such as https://hooks.example.com";
+            Err(node.error(Wrong::Value(text.to_owned(), complaint)))
+        }
+    }
+}

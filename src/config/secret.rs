@@ -1,0 +1,164 @@
+//! Secrets as an operator writes them: by the name of an environment variable, or inline.
+//!
+//! Responsible for resolving them and for refusing those that are none: empty, a placeholder, a variable that nothing
+//! expanded. Refuses to know what they are for, and puts the text of none into a message.
+
+use super::Reader;
+use super::error::{ConfigError, Wrong};
+use super::json::Json;
+use super::node::Node;
+use crate::check::signature::freshness::rfc3339;
+use crate::request::Millis;
+use crate::secret::{Secret, Validity};
+use data_encoding::HEXLOWER_PERMISSIVE;
+use std::rc::Rc;
+
+/// A secret's text, or its hash.
+pub(crate) enum Material {
+    Text(String),
+    Sha256([u8; 32]),
+}
+
+const KEYS: [&str; 7] = ["env", "key", "value", "sha256", "id", "not_before", "not_after"];
+
+/// Texts that stand where a secret should, in lower case.
+const PLACEHOLDERS: [&str; 9] = [
+    "changeme",
+    "change-me",
+    "change_me",
+    "secret",
+    "your-secret",
+    "your_secret",
+    "password",
+    "placeholder",
+    "example",
+];
+
+/// Reads `secrets`: at least one, ids unique.
+pub(crate) fn read_list(
+    node: &Node<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<Vec<(Node<'static>, Secret<Material>)>, ConfigError> {
+    static NOWHERE: Json = Json::Null;
+    let mut secrets: Vec<(Node<'static>, Secret<Material>)> = Vec::new();
+    for entry in node.list()? {
+        let secret = read(&entry, reader)?;
+        if secret.id.is_some() && secrets.iter().any(|(_, earlier)| earlier.id == secret.id) {
+            return Err(entry.error(Wrong::Rule("another secret of this list has the same `id`")));
+        }
+        secrets.push((Node::at_place(entry.at().to_owned(), &NOWHERE), secret));
+    }
+    Ok(secrets)
+}
+
+fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Secret<Material>, ConfigError> {
+    let object = node.object(&KEYS)?;
+    let (kind, source) = object
+        .exactly_one(&["env", "value", "sha256"], "must have exactly one of `env`, `value` and `sha256`")?;
+    let key = object.get("key");
+    if let Some(key) = key.as_ref().filter(|_| kind != "env") {
+        return Err(key.error(Wrong::Rule("goes with `env` only")));
+    }
+    let value = match kind {
+        "env" => Material::Text(from_environment(&source, key.as_ref(), reader)?),
+        "value" => {
+            reader.warn(&source, "an inline secret is visible in Envoy's config_dump; prefer `env`");
+            Material::Text(source.filled_text()?.to_owned())
+        }
+        _ => Material::Sha256(digest(&source)?),
+    };
+    if let Material::Text(text) = &value {
+        refuse_placeholder(&source, text)?;
+        if text.len() < 16 {
+            reader.warn(&source, "the secret has fewer than 16 bytes");
+        }
+    }
+    let id = object.get("id").map(|node| id(&node)).transpose()?;
+    let validity = Validity {
+        not_before: object.get("not_before").map(|node| instant(&node)).transpose()?,
+        not_after: object.get("not_after").map(|node| instant(&node)).transpose()?,
+    };
+    if let (Some(first), Some(last)) = (validity.not_before, validity.not_after)
+        && last < first
+    {
+        return Err(node.error(Wrong::Rule("`not_after` is before `not_before`: the secret is never valid")));
+    }
+    Ok(Secret { id, validity, value })
+}
+
+/// One trailing newline is trimmed: files and shells leave it there.
+fn from_environment(
+    source: &Node<'_>,
+    key: Option<&Node<'_>>,
+    reader: &Reader<'_>,
+) -> Result<String, ConfigError> {
+    let name = source.filled_text()?;
+    if name.contains(['=', '\0']) {
+        return Err(source.error(Wrong::Rule("is not the name of an environment variable")));
+    }
+    let unset = || source.error(Wrong::Unset(name.to_owned()));
+    let mut text = (reader.env)(name).ok_or_else(unset)?;
+    if let Some(key) = key {
+        text = member(source, key, &text)?;
+    }
+    let trimmed = text.strip_suffix('\n').unwrap_or(&text);
+    let trimmed = trimmed.strip_suffix('\r').unwrap_or(trimmed);
+    match trimmed.is_empty() {
+        true => Err(source.error(Wrong::Rule("the environment variable is empty"))),
+        false => Ok(trimmed.to_owned()),
+    }
+}
+
+/// The member of a variable that holds a JSON object. Its parser's own words could quote it, so they are not used.
+fn member(source: &Node<'_>, key: &Node<'_>, text: &str) -> Result<String, ConfigError> {
+    let not_an_object = || source.error(Wrong::Rule("the environment variable does not hold a JSON object"));
+    let name = key.filled_text()?;
+    let Ok(Json::Object(members)) = serde_json::from_str::<Json>(text) else { return Err(not_an_object()) };
+    let mut found = members.into_iter().filter(|(member, _)| member == name).map(|(_, value)| value);
+    match (found.next(), found.next()) {
+        (Some(Json::Text(text)), None) => Ok(text),
+        (Some(_), None) => {
+            Err(key.error(Wrong::Rule("that member of the environment variable is not a string")))
+        }
+        (Some(_), Some(_)) => Err(key.error(Wrong::Rule("the environment variable has that member twice"))),
+        (None, _) => Err(key.error(Wrong::Rule("the environment variable has no such member"))),
+    }
+}
+
+fn digest(source: &Node<'_>) -> Result<[u8; 32], ConfigError> {
+    let bytes = HEXLOWER_PERMISSIVE.decode(source.filled_text()?.as_bytes()).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| source.error(Wrong::Rule("must be a SHA-256 in 64 hexadecimal digits")))
+}
+
+fn refuse_placeholder(source: &Node<'_>, text: &str) -> Result<(), ConfigError> {
+    let lower = text.to_ascii_lowercase();
+    let is_word =
+        PLACEHOLDERS.contains(&lower.as_str()) || lower.bytes().all(|byte| byte == b'*' || byte == b'x');
+    if is_word {
+        return Err(source.error(Wrong::Rule("the secret is a placeholder")));
+    }
+    if text.starts_with("${") && text.ends_with('}') {
+        return Err(source.error(Wrong::Rule("the secret is a variable that nothing expanded")));
+    }
+    Ok(())
+}
+
+fn id(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+    let text = node.filled_text()?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if text.len() <= 64 && text.bytes().all(fits) {
+        Ok(Rc::from(text))
+    } else {
+        Err(node.error(Wrong::Value(text.to_owned(), "is not an id: at most 64 of A-Z a-z 0-9 _ . -")))
+    }
+}
+
+fn instant(node: &Node<'_>) -> Result<Millis, ConfigError> {
+    let text = node.filled_text()?;
+    rfc3339(text).ok_or_else(|| {
+        let complaint = "is not a time in RFC 3339, such as 2027-01-31T00:00:00Z";
+        node.error(Wrong::Value(text.to_owned(), complaint))
+    })
+}

@@ -1,0 +1,51 @@
+//! webhook-guard: a proxy-wasm HTTP filter that lets verified webhooks in, and nothing else.
+//!
+//! # The path of a request
+//!
+//! ```text
+//!  configure        bytes + environment
+//!                       │  config::parse         strict; the first error wins, with its place
+//!                       ▼
+//!                   Configuration { policies: PolicySet, .. } ─────────────┐ shared by all requests of a VM
+//!                                                                          │
+//!  headers callback Facts { headers, source, route_policy, now, .. }       │
+//!                       │                                                  ▼
+//!                       └──────────────────────────────► PolicySet::open(&facts)
+//!                                                            │  choose a policy   route, path
+//!                                                            │  cheap before dear check::{address, token, signature}
+//!                                                            ▼
+//!                   Opening { edits, step: Leave │ Settled(Ruling) │ AwaitBody(BodyCheck) }
+//!                                                                          │
+//!  body callback    new bytes only ────────────────────► BodyCheck::update ┤ breaks when there are too many
+//!  last bytes, or trailers ────────────────────────────► BodyCheck::finish ┤ consumed: it cannot finish twice
+//!                                                                          ▼
+//!                   Ruling { verdict: Allow(Pass) │ Report(Reason) │ Deny(Denial), record }
+//!                                                                          │  proxy: the one module with effects
+//!                                                                          ▼
+//!                                         continue, or reply; filter state, metrics, one log line
+//! ```
+//!
+//! # Where to read on
+//!
+//! 1. [`verdict`]: every way a request can be refused.
+//! 2. [`policy`]: the order of checks, and the one line that makes a [`verdict::Pass`].
+//! 3. [`check::signature`] and `providers.json`: how one shape covers all providers.
+//! 4. `proxy`: all host calls. It exists for the wasm target only: the core could not import the host if it wanted to.
+//!
+//! The core is pure: time, address and environment are arguments, verdicts are values. It never logs, replies, counts,
+//! reads a clock or the environment.
+
+pub mod check;
+pub mod config;
+pub mod path;
+pub mod policy;
+mod provider;
+pub mod query;
+pub mod reply;
+pub mod request;
+pub mod route;
+pub mod secret;
+pub mod verdict;
+
+#[cfg(target_arch = "wasm32")]
+mod proxy;

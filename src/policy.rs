@@ -1,0 +1,588 @@
+//! The decision: which policy governs a request, in which order its checks are made, and what follows.
+//!
+//! Responsible for the path of a request through the core: [`PolicySet::open`] looks at the headers, [`BodyCheck`] at
+//! the body, and both end in a [`Ruling`]. The one line that makes a [`Pass`] is in [`Policy::rule`]. Refuses to know
+//! the host: edits of the request are values that the caller carries out.
+
+pub mod requirement;
+
+use crate::check::address::AddressCheck;
+use crate::check::signature::field::Field;
+use crate::check::signature::{Running, SignatureCheck};
+use crate::check::token::{Place, TokenCheck};
+use crate::path;
+use crate::policy::requirement::{Requirement, State};
+use crate::query;
+use crate::request::Facts;
+use crate::route::{Match, Selection, Table};
+use crate::verdict::{Checks, Denial, Outcome, Pass, Reason, Record, Ruling, Verdict};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+/// What every header that tells the upstream our verdict begins with.
+pub const IDENTITY_PREFIX: &str = "x-webhook-guard-";
+
+/// What is done with a request that the policy would refuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Refuse it.
+    #[default]
+    Enforce,
+    /// Forward it, and record the reason.
+    Report,
+}
+
+/// One condition of a policy.
+#[derive(Clone, Debug)]
+pub enum Check {
+    /// Where the request comes from.
+    Source(AddressCheck),
+    /// What it presents.
+    Token(TokenCheck),
+    /// What signed it.
+    Signature(Box<SignatureCheck>),
+}
+
+/// A condition with what the record says about it.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// The condition.
+    pub check: Check,
+    /// The provider whose scheme it is.
+    pub provider: Option<Rc<str>>,
+    /// Where the sender's id of the delivery sits.
+    pub delivery_id: Option<Field>,
+}
+
+/// How an accepted request is forwarded.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// Whether tokens are taken out before the upstream.
+    pub strip_token: bool,
+    /// Whether the upstream is told our verdict.
+    pub identity: bool,
+    /// Headers that are removed, in lower case.
+    pub remove_headers: Vec<Rc<str>>,
+}
+
+/// A media type list of `content_types`, compared without parameters.
+pub type MediaTypes = Vec<Rc<str>>;
+
+/// Everything that applies to one resource.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Its name.
+    pub name: Rc<str>,
+    /// What it governs; nothing where only a route can name it.
+    pub rule: Option<Match>,
+    /// Its conditions.
+    pub leaves: Vec<Leaf>,
+    /// How they combine; nothing where it requires nothing.
+    pub requirement: Option<Requirement>,
+    /// What is done with what it would refuse.
+    pub mode: Mode,
+    /// The largest body, in bytes.
+    pub max_body_bytes: u64,
+    /// The content types, in lower case; nothing where every one will do.
+    pub content_types: Option<MediaTypes>,
+    /// The content encodings, in lower case.
+    pub content_encodings: Vec<Rc<str>>,
+    /// How an accepted request is forwarded.
+    pub forward: Forward,
+    /// Statuses other than the reasons' own.
+    pub deny_status: BTreeMap<Reason, u16>,
+}
+
+/// What is changed in a request before anyone else sees it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// The `:path` without the tokens in its query.
+    pub target: Option<Vec<u8>>,
+    /// Headers that are removed.
+    pub remove: Vec<Vec<u8>>,
+}
+
+impl Edits {
+    /// Whether there is nothing to change.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.target.is_none() && self.remove.is_empty()
+    }
+}
+
+/// What the headers tell.
+#[derive(Debug)]
+pub struct Opening {
+    /// What is changed in the request, whatever becomes of it.
+    pub edits: Edits,
+    /// What comes next.
+    pub step: Step,
+    /// The policy that governs the request.
+    pub policy: Option<Rc<Policy>>,
+}
+
+/// What comes after the headers.
+#[derive(Debug)]
+pub enum Step {
+    /// No policy governs the request, and the configuration leaves such requests alone.
+    Leave,
+    /// The request is decided.
+    Settled(Ruling),
+    /// The body decides.
+    AwaitBody(BodyCheck),
+}
+
+/// All policies of a configuration.
+#[derive(Debug, Default)]
+pub struct PolicySet {
+    policies: Vec<Rc<Policy>>,
+    by_name: BTreeMap<Rc<str>, usize>,
+    table: Table,
+    /// The same with paths in lower case, for readings of a path that no policy governs as it stands.
+    folded: Table,
+    /// Every query parameter that carries a token in any policy: taken out of what no policy governs as well.
+    token_parameters: Vec<Rc<str>>,
+    leave_unmatched: bool,
+}
+
+impl PolicySet {
+    /// An empty set; `leave_unmatched` for a gateway that serves other things too.
+    #[must_use]
+    pub fn new(leave_unmatched: bool) -> Self {
+        Self { leave_unmatched, ..Self::default() }
+    }
+
+    /// Adds a policy.
+    ///
+    /// # Errors
+    /// The name of the policy that already governs the same requests, or has the same name.
+    pub fn insert(&mut self, policy: Policy) -> Result<(), Rc<str>> {
+        let index = self.policies.len();
+        if self.by_name.insert(policy.name.clone(), index).is_some() {
+            return Err(policy.name);
+        }
+        if let Some(rule) = &policy.rule {
+            if let Some(rival) = self.table.rival(rule).and_then(|rival| self.policies.get(rival)) {
+                return Err(rival.name.clone());
+            }
+            self.table.insert(index, rule);
+            self.folded.insert(index, &rule.folded());
+        }
+        self.token_parameters.extend(policy.token_parameters());
+        self.policies.push(Rc::new(policy));
+        Ok(())
+    }
+
+    /// The policies, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.iter().map(Rc::as_ref)
+    }
+
+    /// Whether any policy looks at the source address.
+    #[must_use]
+    pub fn needs_source(&self) -> bool {
+        let sources = |leaf: &Leaf| matches!(leaf.check, Check::Source(_));
+        self.iter().any(|policy| policy.leaves.iter().any(sources))
+    }
+
+    /// Judges a request by its headers.
+    pub fn open(&self, facts: &Facts<'_>) -> Opening {
+        match self.choose(facts) {
+            Choice::Policy(policy) => policy.open(facts),
+            Choice::WrongMethod(policies) => wrong_method(&policies, facts),
+            Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
+            Choice::Refuse(reason) => {
+                let mut edits = identity_edits(facts);
+                edits.target = query::without(facts.target(), &self.token_parameters);
+                let failed = Checks { path: Outcome::Fail, ..Checks::default() };
+                let record = Record { checks: failed, ..Record::default() };
+                let ruling = Ruling { verdict: Verdict::Deny(Denial::from(reason)), record };
+                Opening { edits, step: Step::Settled(ruling), policy: None }
+            }
+        }
+    }
+
+    fn choose(&self, facts: &Facts<'_>) -> Choice<'_> {
+        let (path, authority) = (facts.path(), facts.headers.first(b":authority").unwrap_or_default());
+        if facts.method() == b"CONNECT" && path.is_empty() {
+            // What flows through a tunnel cannot be judged.
+            return Choice::Refuse(Reason::UpgradeNotAllowed);
+        }
+        let malformed = path::is_malformed(path);
+        if let Some(name) = facts.route_policy {
+            return if malformed { Choice::Refuse(Reason::PathMalformed) } else { self.named(name, facts) };
+        }
+        let selection =
+            if malformed { Selection::Nothing } else { self.table.select(path, authority, facts.method()) };
+        match selection {
+            Selection::Policy(index) => match self.policies.get(index) {
+                Some(policy) => Choice::Policy(policy),
+                None => Choice::Refuse(Reason::HostFault),
+            },
+            Selection::WrongMethod(indices) => {
+                Choice::WrongMethod(indices.iter().filter_map(|index| self.policies.get(*index)).collect())
+            }
+            Selection::Nothing if self.leave_unmatched => {
+                if path::any_reading(path, |reading| self.folded.governs(reading, authority)) {
+                    Choice::Refuse(Reason::PathMalformed)
+                } else {
+                    Choice::Leave
+                }
+            }
+            Selection::Nothing if malformed => Choice::Refuse(Reason::PathMalformed),
+            Selection::Nothing => Choice::Refuse(Reason::NoPolicy),
+        }
+    }
+
+    /// The policy that the route names. Its `match`, if any, must hold too.
+    fn named(&self, name: &[u8], facts: &Facts<'_>) -> Choice<'_> {
+        let found = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
+        let Some(policy) = found.and_then(|index| self.policies.get(*index)) else {
+            return Choice::Refuse(Reason::PolicyUnknown);
+        };
+        let authority = facts.headers.first(b":authority").unwrap_or_default();
+        match &policy.rule {
+            Some(rule) if !rule.governs(facts.path(), authority) => Choice::Refuse(Reason::NoPolicy),
+            Some(rule) if !rule.admits(facts.method()) => Choice::WrongMethod(vec![policy]),
+            _ => Choice::Policy(policy),
+        }
+    }
+}
+
+enum Choice<'a> {
+    Policy(&'a Rc<Policy>),
+    WrongMethod(Vec<&'a Rc<Policy>>),
+    Refuse(Reason),
+    Leave,
+}
+
+/// A path that policies govern, all for other methods. Reported only if every one of them is in report mode.
+fn wrong_method(policies: &[&Rc<Policy>], facts: &Facts<'_>) -> Opening {
+    let strictest = policies.iter().find(|policy| policy.mode == Mode::Enforce).or_else(|| policies.first());
+    let Some(policy) = strictest else {
+        let verdict = Verdict::Deny(Denial::from(Reason::HostFault));
+        let ruling = Ruling { verdict, record: Record::default() };
+        return Opening { edits: identity_edits(facts), step: Step::Settled(ruling), policy: None };
+    };
+    let mut judgement = Judgement::new(policy, facts);
+    judgement.record.checks.path = Outcome::Fail;
+    let mut ruling = judgement.settle(Err(Reason::MethodNotAllowed));
+    if let Verdict::Deny(denial) = &mut ruling.verdict {
+        denial.allow = policies
+            .iter()
+            .filter_map(|one| one.rule.as_ref())
+            .flat_map(|rule| rule.methods.clone())
+            .collect();
+        denial.allow.sort_unstable();
+        denial.allow.dedup();
+    }
+    Opening { edits: policy.edits(facts), step: Step::Settled(ruling), policy: Some((*policy).clone()) }
+}
+
+/// Takes out every header that claims to be our verdict, whatever its case and with `_` for `-`: some servers do not
+/// tell the two apart.
+fn identity_edits(facts: &Facts<'_>) -> Edits {
+    let remove = facts.headers.iter().map(|(name, _)| name).filter(|name| is_identity(name));
+    Edits { target: None, remove: remove.map(<[u8]>::to_vec).collect() }
+}
+
+/// Whether a header of that name claims to be our verdict.
+#[must_use]
+pub fn is_identity(name: &[u8]) -> bool {
+    name.split_at_checked(IDENTITY_PREFIX.len())
+        .is_some_and(|(start, _)| is_same_name(start, IDENTITY_PREFIX.as_bytes()))
+}
+
+fn is_same_name(given: &[u8], name: &[u8]) -> bool {
+    let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    given.len() == name.len() && given.iter().map(fold).eq(name.iter().map(fold))
+}
+
+impl Policy {
+    /// Judges a request that this policy governs by its headers.
+    fn open(self: &Rc<Self>, facts: &Facts<'_>) -> Opening {
+        let step = Judgement::new(self, facts).headers(facts);
+        Opening { edits: self.edits(facts), step, policy: Some(self.clone()) }
+    }
+
+    /// Whether the upstream is told the verdict. Where the head is gone before the body is judged it cannot be, and it
+    /// is not for a request without a body either: the verdict must not depend on the framing.
+    #[must_use]
+    pub fn tells_identity(&self, holds_head: bool) -> bool {
+        let judges_body = self.leaves.iter().any(|leaf| matches!(leaf.check, Check::Signature(_)));
+        self.forward.identity && (holds_head || !judges_body)
+    }
+
+    fn edits(&self, facts: &Facts<'_>) -> Edits {
+        let mut edits = identity_edits(facts);
+        let removed = |name: &&[u8]| {
+            let listed = self.forward.remove_headers.iter().any(|one| is_same_name(name, one.as_bytes()));
+            listed
+                || (self.forward.strip_token
+                    && self.token_headers().any(|one| name.eq_ignore_ascii_case(one.as_bytes())))
+        };
+        edits.remove.extend(facts.headers.iter().map(|(name, _)| name).filter(removed).map(<[u8]>::to_vec));
+        if self.forward.strip_token {
+            let names: Vec<Rc<str>> = self.token_parameters().collect();
+            edits.target = query::without(facts.target(), &names);
+        }
+        edits
+    }
+
+    fn token_places(&self) -> impl Iterator<Item = &Place> {
+        self.leaves.iter().filter_map(|leaf| match &leaf.check {
+            Check::Token(token) => Some(&token.place),
+            Check::Source(_) | Check::Signature(_) => None,
+        })
+    }
+
+    fn token_headers(&self) -> impl Iterator<Item = &str> {
+        self.token_places().filter_map(Place::header)
+    }
+
+    fn token_parameters(&self) -> impl Iterator<Item = Rc<str>> {
+        self.token_places().filter_map(|place| match place {
+            Place::Query(name) => Some(name.clone()),
+            _ => None,
+        })
+    }
+
+    /// Turns what the checks came to into a verdict. The one place where a request is let through.
+    fn rule(&self, outcome: Result<(), Reason>) -> Verdict {
+        match outcome {
+            Ok(()) => Verdict::Allow(Pass::all_checks_held()),
+            Err(reason) if self.mode == Mode::Report && reason.may_be_reported() => Verdict::Report(reason),
+            Err(reason) => Verdict::Deny(self.denial(reason)),
+        }
+    }
+
+    fn denial(&self, reason: Reason) -> Denial {
+        let status = self.deny_status.get(&reason).copied().unwrap_or(reason.status());
+        Denial { reason, status, allow: Vec::new() }
+    }
+
+    fn is_content_type_allowed(&self, facts: &Facts<'_>) -> bool {
+        let Some(types) = &self.content_types else { return true };
+        let mut values = facts.headers.all(b"content-type");
+        let (Some(value), None) = (values.next(), values.next()) else { return false };
+        let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let media_type = parts.next().unwrap_or_default();
+        types.iter().any(|allowed| media_type.eq_ignore_ascii_case(allowed.as_bytes()))
+            && parts.all(|parameter| {
+                parameter.eq_ignore_ascii_case(b"charset=utf-8")
+                    || parameter.eq_ignore_ascii_case(b"charset=\"utf-8\"")
+            })
+    }
+
+    /// Codings are a list, in one header or in several (RFC 9110 8.4).
+    fn is_content_encoding_allowed(&self, facts: &Facts<'_>) -> bool {
+        let values = facts.headers.all(b"content-encoding");
+        let mut codings = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        codings.all(|coding| {
+            let coding = if coding.is_empty() { b"identity" } else { coding };
+            self.content_encodings.iter().any(|allowed| coding.eq_ignore_ascii_case(allowed.as_bytes()))
+        })
+    }
+}
+
+/// A policy's judgement in the making.
+#[derive(Debug)]
+struct Judgement {
+    policy: Rc<Policy>,
+    states: Vec<State>,
+    running: Vec<(usize, Running)>,
+    /// What each leaf that held adds to the record.
+    secret_ids: Vec<(usize, Rc<str>)>,
+    delivery_ids: Vec<Option<Rc<str>>>,
+    record: Record,
+}
+
+impl Judgement {
+    fn new(policy: &Rc<Policy>, facts: &Facts<'_>) -> Self {
+        let delivery_id = |leaf: &Leaf| leaf.delivery_id.as_ref().and_then(|field| field.printable(facts));
+        Self {
+            policy: policy.clone(),
+            states: vec![State::Open; policy.leaves.len()],
+            running: Vec::new(),
+            secret_ids: Vec::new(),
+            delivery_ids: policy.leaves.iter().map(delivery_id).collect(),
+            record: Record { policy: Some(policy.name.clone()), ..Record::default() },
+        }
+    }
+
+    /// All that the headers tell, cheap before dear.
+    fn headers(mut self, facts: &Facts<'_>) -> Step {
+        self.record.checks.path = Outcome::Pass;
+        let policy = self.policy.clone();
+        if facts.headers.first(b"upgrade").is_some() || facts.method() == b"CONNECT" {
+            return Step::Settled(self.settle(Err(Reason::UpgradeNotAllowed)));
+        }
+        if !policy.is_content_type_allowed(facts) {
+            return Step::Settled(self.settle(Err(Reason::ContentTypeNotAllowed)));
+        }
+        if !policy.is_content_encoding_allowed(facts) {
+            return Step::Settled(self.settle(Err(Reason::ContentEncodingNotAllowed)));
+        }
+        for kind in [Kind::Source, Kind::Token, Kind::Signature] {
+            self.judge(kind, facts);
+            if let State::Failed(reason) = self.state() {
+                return Step::Settled(self.settle(Err(reason)));
+            }
+        }
+        self.body(facts)
+    }
+
+    /// Judges every open leaf of a kind.
+    fn judge(&mut self, kind: Kind, facts: &Facts<'_>) {
+        let policy = self.policy.clone();
+        let Some(requirement) = &policy.requirement else { return };
+        for index in requirement.open_leaves(&self.states) {
+            let outcome = match (kind, policy.leaves.get(index).map(|leaf| &leaf.check)) {
+                (Kind::Source, Some(Check::Source(check))) => check.judge(facts.source).map(|()| None),
+                (Kind::Token, Some(Check::Token(check))) => check.judge(facts),
+                (Kind::Signature, Some(Check::Signature(check))) => match check.begin(facts) {
+                    Ok(running) => {
+                        self.running.push((index, running));
+                        continue;
+                    }
+                    Err(reason) => Err(reason),
+                },
+                _ => continue,
+            };
+            self.note(index, outcome);
+        }
+    }
+
+    fn note(&mut self, index: usize, outcome: Result<Option<Rc<str>>, Reason>) {
+        let state = match outcome {
+            Ok(id) => {
+                self.secret_ids.extend(id.map(|id| (index, id)));
+                State::Held
+            }
+            Err(reason) => State::Failed(reason),
+        };
+        if let Some(slot) = self.states.get_mut(index) {
+            *slot = state;
+        }
+    }
+
+    fn state(&self) -> State {
+        match &self.policy.requirement {
+            Some(requirement) => requirement.state(&self.states),
+            None => State::Held,
+        }
+    }
+
+    /// What the declared length tells, and whether the body must be waited for.
+    fn body(mut self, facts: &Facts<'_>) -> Step {
+        let limit = self.policy.max_body_bytes;
+        let declared = if facts.ends_with_headers { Some(0) } else { facts.content_length() };
+        if declared.is_some_and(|length| length > limit) {
+            return Step::Settled(self.settle(Err(Reason::BodyTooLarge)));
+        }
+        if self.state() == State::Held && declared.is_some() {
+            self.record.body_bytes = declared;
+            return Step::Settled(self.settle(Ok(())));
+        }
+        // A signature that a branch already settled needs no hashing.
+        let open = match &self.policy.requirement {
+            Some(requirement) => requirement.open_leaves(&self.states),
+            None => Vec::new(),
+        };
+        self.running.retain(|(index, _)| open.contains(index));
+        let check = BodyCheck { judgement: self, seen: 0 };
+        if facts.ends_with_headers { Step::Settled(check.finish()) } else { Step::AwaitBody(check) }
+    }
+
+    /// Ends the judgement.
+    fn settle(self, outcome: Result<(), Reason>) -> Ruling {
+        Ruling { verdict: self.policy.rule(outcome), record: self.record() }
+    }
+
+    /// What there is to say so far. Provider, delivery and secret are those of the leaf that held, else of the first
+    /// one that has any; a signature's before a token's.
+    fn record(&self) -> Record {
+        let mut record = self.record.clone();
+        for (leaf, state) in self.policy.leaves.iter().zip(&self.states) {
+            let trail = match leaf.check {
+                Check::Source(_) => &mut record.checks.source_ip,
+                Check::Token(_) => &mut record.checks.token,
+                Check::Signature(_) => &mut record.checks.signature,
+            };
+            *trail = match (state, *trail) {
+                (State::Held, _) | (_, Outcome::Pass) => Outcome::Pass,
+                (State::Failed(_), _) | (State::Open, Outcome::Fail) => Outcome::Fail,
+                (State::Open, Outcome::Skip) => Outcome::Skip,
+            };
+        }
+        let is_token = |index: usize| {
+            !matches!(self.policy.leaves.get(index).map(|leaf| &leaf.check), Some(Check::Signature(_)))
+        };
+        let mut secret_ids = self.secret_ids.clone();
+        secret_ids.sort_by_key(|(index, _)| is_token(*index));
+        record.secret_ids = secret_ids.into_iter().map(|(_, id)| id).collect();
+        let mut order: Vec<usize> = (0..self.states.len()).collect();
+        order.sort_by_key(|index| (self.states.get(*index) != Some(&State::Held), is_token(*index)));
+        record.provider = order.iter().find_map(|index| self.policy.leaves.get(*index)?.provider.clone());
+        record.delivery_id = order.iter().find_map(|index| self.delivery_ids.get(*index)?.clone());
+        record
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Source,
+    Token,
+    Signature,
+}
+
+/// A request whose body decides: by its signature, or only by its length.
+#[derive(Debug)]
+pub struct BodyCheck {
+    judgement: Judgement,
+    seen: u64,
+}
+
+impl BodyCheck {
+    /// Takes the next bytes of the body. Breaks with the ruling when the body is larger than the policy admits.
+    pub fn update(mut self, chunk: &[u8]) -> ControlFlow<Ruling, Self> {
+        self.seen = self.seen.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        if self.seen > self.judgement.policy.max_body_bytes {
+            return ControlFlow::Break(self.end(Err(Reason::BodyTooLarge)));
+        }
+        for (_, running) in &mut self.judgement.running {
+            running.update(chunk);
+        }
+        ControlFlow::Continue(self)
+    }
+
+    /// Ends the body.
+    pub fn finish(mut self) -> Ruling {
+        for (index, running) in std::mem::take(&mut self.judgement.running) {
+            self.judgement.note(index, running.finish());
+        }
+        match self.judgement.state() {
+            State::Held => self.end(Ok(())),
+            State::Failed(reason) => self.end(Err(reason)),
+            State::Open => self.end(Err(Reason::HostFault)),
+        }
+    }
+
+    /// Whether nothing but the length is still in question: every check holds already.
+    #[must_use]
+    pub fn only_length_is_open(&self) -> bool {
+        self.judgement.state() == State::Held
+    }
+
+    /// What there is to say about the request so far.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        self.judgement.record()
+    }
+
+    fn end(mut self, outcome: Result<(), Reason>) -> Ruling {
+        self.judgement.record.body_bytes = Some(self.seen);
+        self.judgement.settle(outcome)
+    }
+}

@@ -1,0 +1,384 @@
+//! The host: all callbacks, all effects, nothing to decide.
+//!
+//! Responsible for reading a request from Envoy, for handing it to the core, and for doing what the core says. Every
+//! callback of an undecided request pauses; after a refusal every callback pauses too; what is left behind by a state
+//! change is a refusal. Refuses to know what makes a request acceptable.
+
+mod hold;
+mod metric;
+mod raw;
+
+use crate::config::{self, Configuration};
+use crate::policy::{BodyCheck, Edits, Mode, Opening, Step, is_identity};
+use crate::reply::{self, Reply};
+use crate::request::{Facts, Headers, Millis};
+use crate::verdict::{Denial, Reason, Record, Ruling, Verdict};
+use hold::Holding;
+use metric::Metrics;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, LogLevel};
+use raw::{Buffer, Fault, Map};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+proxy_wasm::main! {{
+    // Everything is handed to the host, whose own `wasm` logger decides what is written.
+    proxy_wasm::set_log_level(LogLevel::Trace);
+    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(Root { guard: None }) });
+}}
+
+/// The body is copied into the VM in pieces of at most this many bytes: one large read grows its memory for good.
+const SLICE: usize = 65_536;
+
+/// The plugin's configuration, and what all its requests share.
+struct Guard {
+    configuration: Configuration,
+    needs_source: bool,
+    metrics: Metrics,
+    holding: Holding,
+}
+
+struct Root {
+    guard: Option<Rc<Guard>>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        match configure() {
+            Ok(guard) => {
+                self.guard = Some(Rc::new(guard));
+                true
+            }
+            Err(message) => {
+                log::error!("configuration refused: {message}");
+                metric::count_rejected_configuration();
+                false
+            }
+        }
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Request {
+            guard: self.guard.clone(),
+            context,
+            state: State::Refused,
+            request_id: String::new(),
+            route_policy: None,
+            tells_identity: false,
+        }))
+    }
+
+    /// Refuses requests that a host without the option would let hang until its idle timeout.
+    fn on_tick(&mut self) {
+        let Some(guard) = &self.guard else { return };
+        if guard.holding.is_proven() {
+            raw::set_tick_period(0).unwrap_or_default();
+            return;
+        }
+        let Ok(now) = now() else { return };
+        while let Some(held) = guard.holding.take_stuck(now) {
+            log::error!("{} request_id={}", hold::REMEDY, held.request_id);
+            let verdict = Verdict::Deny(Denial::from(Reason::HostCannotHold));
+            guard.refuse(&Ruling { verdict, record: held.record }, &held.request_id);
+        }
+    }
+}
+
+fn configure() -> Result<Guard, String> {
+    let bytes = raw::buffer(Buffer::PluginConfiguration, 0, usize::MAX)
+        .map_err(|Fault| "the host does not hand it over".to_owned())?;
+    // The environment of the Wasm VM, not of a process: `vm_config.environment_variables`.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is asked for what the core needs")]
+    let env = |name: &str| std::env::var(name).ok();
+    let configuration = config::parse(&bytes.unwrap_or_default(), &env).map_err(|error| error.to_string())?;
+    for warning in &configuration.warnings {
+        log::warn!("configuration: {warning}");
+    }
+    if configuration.hold_request_head {
+        raw::set_tick_period(hold::TICK).unwrap_or_default();
+    }
+    let needs_source = configuration.policies.needs_source();
+    Ok(Guard { configuration, needs_source, metrics: Metrics::default(), holding: Holding::default() })
+}
+
+fn now() -> Result<Millis, Fault> {
+    let milliseconds = raw::nanoseconds()? / 1_000_000;
+    i64::try_from(milliseconds).map(Millis).map_err(|_| Fault)
+}
+
+/// Where a request is.
+enum State {
+    /// The body is being read: the check, and how many bytes of it were read.
+    Reading(BodyCheck, usize),
+    /// It goes on.
+    Passed,
+    /// It does not; also what is left behind while a state changes, and before the headers came.
+    Refused,
+}
+
+struct Request {
+    guard: Option<Rc<Guard>>,
+    context: u32,
+    state: State,
+    request_id: String,
+    /// The policy that the route named when the request was judged.
+    route_policy: Option<Vec<u8>>,
+    /// Whether the upstream is told the verdict.
+    tells_identity: bool,
+}
+
+impl Context for Request {}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let Some(guard) = &self.guard {
+            guard.holding.forget(self.context);
+        }
+    }
+}
+
+impl HttpContext for Request {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let Some(guard) = self.guard.clone() else { return Action::Pause };
+        match self.headers(&guard, end_of_stream) {
+            Ok(action) => action,
+            Err(Fault) => self.fault(&guard),
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let Some(guard) = self.guard.clone() else { return Action::Pause };
+        guard.holding.prove();
+        match self.body(&guard, size, end_of_stream) {
+            Ok(action) => action,
+            Err(Fault) => self.fault(&guard),
+        }
+    }
+
+    /// A request with trailers ends here: the last body callback did not say that it was the last (ENVOY.md 0.1).
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        let Some(guard) = self.guard.clone() else { return Action::Pause };
+        guard.holding.prove();
+        match self.trailers(&guard) {
+            Ok(action) => action,
+            Err(Fault) => self.fault(&guard),
+        }
+    }
+}
+
+impl Request {
+    fn headers(&mut self, guard: &Guard, end_of_stream: bool) -> Result<Action, Fault> {
+        let headers = raw::header_map(Map::RequestHeaders)?.and_then(Headers::from_abi).ok_or(Fault)?;
+        self.request_id = reply::request_id(headers.first(b"x-request-id")).to_owned();
+        let route_policy = guard.route_policy()?;
+        let source = if guard.needs_source { raw::property(&["source", "address"])? } else { None };
+        let facts = Facts {
+            headers: &headers,
+            source: source.as_deref(),
+            route_policy: route_policy.as_deref(),
+            now: now()?,
+            ends_with_headers: end_of_stream,
+        };
+        let Opening { edits, step, policy } = guard.configuration.policies.open(&facts);
+        self.route_policy = facts.route_policy.map(<[u8]>::to_vec);
+        apply(&edits)?;
+        let holds = guard.configuration.hold_request_head;
+        self.tells_identity = policy.as_ref().is_some_and(|policy| policy.tells_identity(holds));
+        match step {
+            Step::Leave => {
+                self.state = State::Passed;
+                Ok(Action::Continue)
+            }
+            Step::Settled(ruling) => self.settle(guard, ruling),
+            Step::AwaitBody(check) => {
+                if holds {
+                    if let Some((major, minor)) = guard.holding.old_host() {
+                        log::error!("this is Envoy {major}.{minor}: {}", hold::REMEDY);
+                    }
+                    let record = || check.record();
+                    guard.holding.watch(self.context, facts.now, record, &self.request_id);
+                    self.state = State::Reading(check, 0);
+                    return Ok(Action::Pause);
+                }
+                let is_enforced = policy.is_some_and(|policy| policy.mode == Mode::Enforce);
+                if self.tells_identity && is_enforced && check.only_length_is_open() {
+                    // Nothing of it goes on before the end of the body, and it is verified by then or refused.
+                    identify("verified", &check.record())?;
+                    // After this callback there are no headers to write to.
+                    self.tells_identity = false;
+                }
+                self.state = State::Reading(check, 0);
+                Ok(Action::Continue)
+            }
+        }
+    }
+
+    fn body(&mut self, guard: &Guard, size: usize, end_of_stream: bool) -> Result<Action, Fault> {
+        let (mut check, mut read) = match std::mem::replace(&mut self.state, State::Refused) {
+            State::Refused => return Ok(Action::Pause),
+            State::Passed => {
+                self.state = State::Passed;
+                return Ok(Action::Continue);
+            }
+            State::Reading(check, read) => (check, read),
+        };
+        // The size is that of all that is buffered so far: only what is new is read.
+        while read < size {
+            let most = size.saturating_sub(read).min(SLICE);
+            let slice = raw::buffer(Buffer::RequestBody, read, most)?.ok_or(Fault)?;
+            if slice.is_empty() || slice.len() > most {
+                return Err(Fault);
+            }
+            read = read.saturating_add(slice.len());
+            check = match check.update(&slice) {
+                ControlFlow::Continue(check) => check,
+                ControlFlow::Break(ruling) => return self.settle(guard, ruling),
+            };
+        }
+        if end_of_stream {
+            return self.settle(guard, check.finish());
+        }
+        self.state = State::Reading(check, read);
+        Ok(Action::Pause)
+    }
+
+    fn trailers(&mut self, guard: &Guard) -> Result<Action, Fault> {
+        let trailers = raw::header_map(Map::RequestTrailers)?.and_then(Headers::from_abi).ok_or(Fault)?;
+        for (name, _) in trailers.iter().filter(|(name, _)| is_identity(name)) {
+            raw::remove_header(Map::RequestTrailers, name)?;
+        }
+        match std::mem::replace(&mut self.state, State::Refused) {
+            State::Refused => Ok(Action::Pause),
+            State::Passed => {
+                self.state = State::Passed;
+                Ok(Action::Continue)
+            }
+            // Every byte of the body was in a body callback before.
+            State::Reading(check, _) => self.settle(guard, check.finish()),
+        }
+    }
+
+    /// Does what was decided.
+    fn settle(&mut self, guard: &Guard, ruling: Ruling) -> Result<Action, Fault> {
+        let word = match &ruling.verdict {
+            Verdict::Allow(_) => "verified",
+            Verdict::Report(_) => "reported",
+            Verdict::Deny(_) => {
+                self.state = State::Refused;
+                guard.refuse(&ruling, &self.request_id);
+                return Ok(Action::Pause);
+            }
+        };
+        if self.tells_identity {
+            identify(word, &ruling.record)?;
+        }
+        self.check_route(guard)?;
+        guard.publish(&ruling, &self.request_id);
+        self.state = State::Passed;
+        Ok(Action::Continue)
+    }
+
+    /// The route judged should be the route taken, but Envoy forgets its choice when a header is changed. It tells us
+    /// the new one only after a filter behind us has asked for it (the buffer filter does; measured on 1.40): that is
+    /// seen here. Where nobody asks before the router does, it cannot be (README, limits).
+    fn check_route(&self, guard: &Guard) -> Result<(), Fault> {
+        if guard.route_policy()? == self.route_policy { Ok(()) } else { Err(Fault) }
+    }
+
+    /// The host failed in the middle of a request: nothing is known, so it is refused.
+    fn fault(&mut self, guard: &Guard) -> Action {
+        self.state = State::Refused;
+        let verdict = Verdict::Deny(Denial::from(Reason::HostFault));
+        guard.refuse(&Ruling { verdict, record: Record::default() }, &self.request_id);
+        Action::Pause
+    }
+}
+
+impl Guard {
+    /// The policy that the metadata of the route names.
+    fn route_policy(&self) -> Result<Option<Vec<u8>>, Fault> {
+        let namespace = self.configuration.policy_namespace.as_str();
+        raw::property(&["xds", "route_metadata", "filter_metadata", namespace, "policy"])
+    }
+
+    /// Replies to the request of the effective context, and says so.
+    fn refuse(&self, ruling: &Ruling, request_id: &str) {
+        self.publish(ruling, request_id);
+        let Verdict::Deny(denial) = &ruling.verdict else { return };
+        let reply = Reply::to(denial, request_id);
+        let pairs = reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let details = format!("webhook_guard{{{}}}", denial.reason.code());
+        let headers = Headers::from_pairs(pairs).to_abi();
+        // Where even the reply fails the request stays paused, and the host's idle timeout ends it.
+        if raw::reply(reply.status, &details, &headers, &reply.body).is_err() {
+            log::error!("the host takes no reply request_id={request_id}");
+        }
+    }
+
+    /// Makes the decision known: filter state, metrics, log.
+    fn publish(&self, ruling: &Ruling, request_id: &str) {
+        let record = &ruling.record;
+        let (verdict, reason) = (ruling.verdict.code(), ruling.verdict.reason_code());
+        let checks = record.checks.to_string();
+        let state = [
+            ("webhook_verdict", Some(verdict)),
+            ("webhook_reason", Some(reason)),
+            ("webhook_policy", record.policy.as_deref()),
+            ("webhook_provider", record.provider.as_deref()),
+            ("webhook_delivery_id", record.delivery_id.as_deref()),
+            ("webhook_secret_id", record.secret_ids.first().map(AsRef::as_ref)),
+            ("webhook_checks", Some(checks.as_str())),
+        ];
+        for (name, value) in state {
+            if let Some(value) = value {
+                raw::set_property(name, value).unwrap_or_default();
+            }
+        }
+        self.metrics.count(ruling);
+        let policy = record.policy.as_deref().unwrap_or("-");
+        let line = || format!("verdict={verdict} reason={reason} policy={policy} request_id={request_id}");
+        match &ruling.verdict {
+            Verdict::Deny(denial) if !denial.reason.may_be_reported() => log::error!("{}", line()),
+            Verdict::Deny(_) | Verdict::Report(_) => log::info!("{}", line()),
+            Verdict::Allow(_) => {}
+        }
+        if raw::is_debug() {
+            for check in checks.split(',') {
+                log::debug!("check {check} policy={policy} request_id={request_id}");
+            }
+        }
+    }
+}
+
+fn apply(edits: &Edits) -> Result<(), Fault> {
+    for name in &edits.remove {
+        raw::remove_header(Map::RequestHeaders, name)?;
+    }
+    match &edits.target {
+        Some(target) => raw::set_request_header(b":path", target),
+        None => Ok(()),
+    }
+}
+
+/// Tells the upstream what was found.
+fn identify(verdict: &str, record: &Record) -> Result<(), Fault> {
+    let headers = [
+        ("x-webhook-guard-verdict", Some(verdict)),
+        ("x-webhook-guard-policy", record.policy.as_deref()),
+        ("x-webhook-guard-provider", record.provider.as_deref()),
+        ("x-webhook-guard-delivery-id", record.delivery_id.as_deref()),
+        ("x-webhook-guard-secret-id", record.secret_ids.first().map(AsRef::as_ref)),
+    ];
+    for (name, value) in headers {
+        if let Some(value) = value {
+            raw::set_request_header(name.as_bytes(), value.as_bytes())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! A request as the core sees it: a snapshot of bytes, taken once.
+//!
+//! Responsible for looking headers up without trusting them: names in any case, values that need not be UTF-8,
+//! repeated headers kept apart. Refuses to know where the bytes come from and what they mean.
+
+/// How often a header or parameter occurs, and its value if that is once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occurrence<T> {
+    /// Not at all.
+    Absent,
+    /// Exactly once.
+    Once(T),
+    /// More than once: there is no telling which one the next reader would take.
+    Many,
+}
+
+impl<T> Occurrence<T> {
+    /// The same occurrence of another form of the value.
+    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Occurrence<U> {
+        match self {
+            Self::Absent => Occurrence::Absent,
+            Self::Once(value) => Occurrence::Once(form(value)),
+            Self::Many => Occurrence::Many,
+        }
+    }
+}
+
+/// The headers of a request, pseudo-headers included, in one buffer.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    name: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Headers {
+    /// Reads a header map in the form in which the proxy-wasm ABI hands it over: the count, the lengths of every name
+    /// and value (all 32-bit little-endian), then each name and value followed by a NUL.
+    ///
+    /// Returns nothing when the buffer is not of that form.
+    #[must_use]
+    pub fn from_abi(buffer: Vec<u8>) -> Option<Self> {
+        let count = read_u32(&buffer, 0)?;
+        let mut start = count.checked_mul(8)?.checked_add(4)?;
+        if start > buffer.len() {
+            return None;
+        }
+        let mut spans = Vec::with_capacity(count);
+        for index in 0..count {
+            let lengths = index.checked_mul(8)?.checked_add(4)?;
+            let value = start.checked_add(read_u32(&buffer, lengths)?)?.checked_add(1)?;
+            let end = value.checked_add(read_u32(&buffer, lengths.checked_add(4)?)?)?;
+            if end >= buffer.len() {
+                return None;
+            }
+            spans.push(Span { name: start, value, end });
+            start = end.checked_add(1)?;
+        }
+        Some(Self { buffer, spans })
+    }
+
+    /// Headers from pairs, as a test or a command line has them.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in pairs {
+            let start = headers.buffer.len();
+            headers.buffer.extend_from_slice(name);
+            headers.buffer.push(0);
+            let value_start = headers.buffer.len();
+            headers.buffer.extend_from_slice(value);
+            headers.spans.push(Span { name: start, value: value_start, end: headers.buffer.len() });
+            headers.buffer.push(0);
+        }
+        headers
+    }
+
+    /// The same form, for a map that is handed to the host.
+    #[must_use]
+    pub fn to_abi(&self) -> Vec<u8> {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let mut buffer = u32::try_from(self.spans.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+        for (name, value) in self.iter() {
+            buffer.extend(length(name));
+            buffer.extend(length(value));
+        }
+        for (name, value) in self.iter() {
+            buffer.extend_from_slice(name);
+            buffer.push(0);
+            buffer.extend_from_slice(value);
+            buffer.push(0);
+        }
+        buffer
+    }
+
+    /// Every header, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.spans.iter().filter_map(|span| {
+            let name = self.buffer.get(span.name..span.value.checked_sub(1)?)?;
+            Some((name, self.buffer.get(span.value..span.end)?))
+        })
+    }
+
+    /// Every value of that header, in order; the name in any case.
+    pub fn all<'a>(&'a self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The value of a header that may occur once.
+    #[must_use]
+    pub fn one<'a>(&'a self, name: &[u8]) -> Occurrence<&'a [u8]> {
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (None, _) => Occurrence::Absent,
+            (Some(value), None) => Occurrence::Once(value),
+            (Some(_), Some(_)) => Occurrence::Many,
+        }
+    }
+
+    /// The first value of that header, or nothing. For pseudo-headers, which the host keeps unique.
+    #[must_use]
+    pub fn first<'a>(&'a self, name: &[u8]) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+}
+
+fn read_u32(buffer: &[u8], at: usize) -> Option<usize> {
+    let bytes = buffer.get(at..at.checked_add(4)?)?;
+    usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+}
+
+/// Milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millis(pub i64);
+
+impl Millis {
+    /// The start of the second that this instant lies in.
+    #[must_use]
+    pub const fn floor_to_second(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(1000)))
+    }
+}
+
+/// All that is known about a request when its headers have come. Nothing is read from the host after this.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The headers with `:method`, `:path` and `:authority`.
+    pub headers: &'a Headers,
+    /// Envoy's `source.address`: `ip:port`, IPv6 in brackets.
+    pub source: Option<&'a [u8]>,
+    /// The policy that the route's metadata names.
+    pub route_policy: Option<&'a [u8]>,
+    /// When the headers came.
+    pub now: Millis,
+    /// Whether the request ends with its headers: no body, no trailers.
+    pub ends_with_headers: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// `:method`, empty if there is none.
+    #[must_use]
+    pub fn method(&self) -> &'a [u8] {
+        self.headers.first(b":method").unwrap_or_default()
+    }
+
+    /// `:path` with its query, empty if there is none.
+    #[must_use]
+    pub fn target(&self) -> &'a [u8] {
+        self.headers.first(b":path").unwrap_or_default()
+    }
+
+    /// The path without the query.
+    #[must_use]
+    pub fn path(&self) -> &'a [u8] {
+        self.target().split(|byte| *byte == b'?').next().unwrap_or_default()
+    }
+
+    /// What follows the first `?`, or nothing.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a [u8]> {
+        let target = self.target();
+        let mark = target.iter().position(|byte| *byte == b'?')?;
+        target.get(mark.checked_add(1)?..)
+    }
+
+    /// The declared length of the body; nothing when it is not declared, or not to be believed.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        if self.headers.first(b"transfer-encoding").is_some() {
+            return None;
+        }
+        match self.headers.one(b"content-length") {
+            Occurrence::Once(text) => decimal(text),
+            Occurrence::Absent | Occurrence::Many => None,
+        }
+    }
+}
+
+/// The number that ASCII digits, and nothing but digits, stand for.
+#[must_use]
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn abi(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+        Headers::from_pairs(pairs.iter().copied()).to_abi()
+    }
+
+    #[test]
+    fn the_abi_form_gives_the_pairs_back_whatever_their_bytes() {
+        let pairs: [(&[u8], &[u8]); 3] = [(b":path", b"/a"), (b"X-Odd", b"\xff\xfe\0"), (b"x-odd", b"")];
+        let headers = Headers::from_abi(abi(&pairs)).unwrap();
+        assert_eq!(headers.iter().collect::<Vec<_>>(), pairs);
+        assert_eq!(headers.one(b"x-odd"), Occurrence::Many);
+        assert_eq!(headers.one(b":path"), Occurrence::Once(&b"/a"[..]));
+        assert_eq!(headers.one(b"x"), Occurrence::Absent);
+    }
+
+    #[test]
+    fn a_buffer_that_is_cut_or_lies_about_a_length_is_no_header_map() {
+        let whole = abi(&[(b":path", b"/a"), (b"b", b"c")]);
+        for cut in 0..whole.len() {
+            assert!(Headers::from_abi(whole[..cut].to_vec()).is_none(), "cut at {cut}");
+        }
+        for at in 0..4 {
+            let mut lying = whole.clone();
+            lying[at] = 0xff;
+            assert!(Headers::from_abi(lying).is_none(), "count byte {at}");
+        }
+    }
+
+    #[test]
+    fn only_ascii_digits_are_a_number() {
+        for (text, number) in [
+            (&b"0"[..], Some(0)),
+            (b"007", Some(7)),
+            (b"18446744073709551615", Some(u64::MAX)),
+            (b"18446744073709551616", None),
+            (b"", None),
+            (b"+5", None),
+            (b"-5", None),
+            (b" 5", None),
+            (b"5.0", None),
+            ("٣".as_bytes(), None),
+        ] {
+            assert_eq!(decimal(text), number, "{}", String::from_utf8_lossy(text));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Which policy governs a request.
+//!
+//! Responsible for the patterns of `match` and for their precedence: exact before prefix, longer before shorter, a
+//! host before none; the order in the configuration does not matter. Selection is a few lookups however many policies
+//! there are. Refuses to know what a policy holds: it selects indices.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// A path pattern, compared byte for byte with the path without query.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PathPattern {
+    /// This path and no other.
+    Exact(Rc<str>),
+    /// This path and all below it: a prefix ends at a segment boundary.
+    Prefix(Rc<str>),
+}
+
+impl PathPattern {
+    fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => path == exact.as_bytes(),
+            Self::Prefix(prefix) => path
+                .strip_prefix(prefix.as_bytes())
+                .is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/') || prefix.ends_with('/')),
+        }
+    }
+}
+
+/// A host pattern in lower case. The order of the variants and fields is the order of precedence, last wins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// Every host.
+    Any,
+    /// Hosts that end so, at any depth: the length decides between two that match, then the suffix `.example.com`.
+    Suffix(usize, Rc<str>),
+    /// This host.
+    Exact(Rc<str>),
+}
+
+impl HostPattern {
+    fn matches(&self, host: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Suffix(_, suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_bytes()),
+            Self::Exact(exact) => host == exact.as_bytes(),
+        }
+    }
+}
+
+/// What a policy's `match` says.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// At least one.
+    pub paths: Vec<PathPattern>,
+    /// At least one.
+    pub methods: Vec<Rc<str>>,
+    /// At least one: `Any` where no host is named.
+    pub hosts: Vec<HostPattern>,
+}
+
+impl Match {
+    /// Whether it governs the request whatever its method.
+    #[must_use]
+    pub fn governs(&self, path: &[u8], authority: &[u8]) -> bool {
+        let host = host_of(authority);
+        self.paths.iter().any(|pattern| pattern.matches(path))
+            && self.hosts.iter().any(|pattern| pattern.matches(&host))
+    }
+
+    /// The same with its paths in lower case, for a look-out that ignores case.
+    #[must_use]
+    pub fn folded(&self) -> Self {
+        let lower = |text: &Rc<str>| Rc::from(text.to_ascii_lowercase());
+        let paths = self.paths.iter().map(|pattern| match pattern {
+            PathPattern::Exact(path) => PathPattern::Exact(lower(path)),
+            PathPattern::Prefix(path) => PathPattern::Prefix(lower(path)),
+        });
+        Self { paths: paths.collect(), ..self.clone() }
+    }
+
+    /// Whether the method is one of its own. Methods are case-sensitive (RFC 9110 9.1).
+    #[must_use]
+    pub fn admits(&self, method: &[u8]) -> bool {
+        self.methods.iter().any(|admitted| admitted.as_bytes() == method)
+    }
+}
+
+/// What was found for a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// The policy of this index.
+    Policy(usize),
+    /// Policies of these indices, all for other methods.
+    WrongMethod(Vec<usize>),
+    /// None.
+    Nothing,
+}
+
+type Hosts = BTreeMap<HostPattern, Vec<(usize, Rc<[Rc<str>]>)>>;
+
+/// All matches of a configuration, ready for lookup.
+#[derive(Debug, Default)]
+pub struct Table {
+    exact: BTreeMap<Vec<u8>, Hosts>,
+    prefix: BTreeMap<Vec<u8>, Hosts>,
+    longest_prefix: usize,
+}
+
+impl Table {
+    /// The policy, if any, that is there already for the same path, host and method.
+    #[must_use]
+    pub fn rival(&self, rule: &Match) -> Option<usize> {
+        rule.paths.iter().find_map(|pattern| {
+            let hosts = match pattern {
+                PathPattern::Exact(path) => self.exact.get(path.as_bytes()),
+                PathPattern::Prefix(path) => self.prefix.get(path.as_bytes()),
+            }?;
+            let governing = rule.hosts.iter().filter_map(|host| hosts.get(host)).flatten();
+            let mut taken =
+                governing.filter(|(_, methods)| methods.iter().any(|one| rule.methods.contains(one)));
+            taken.next().map(|(policy, _)| *policy)
+        })
+    }
+
+    /// Adds a policy's match. Where there is a rival, the one that came first is selected.
+    pub fn insert(&mut self, policy: usize, rule: &Match) {
+        let methods: Rc<[Rc<str>]> = rule.methods.clone().into();
+        for pattern in &rule.paths {
+            let hosts = match pattern {
+                PathPattern::Exact(path) => self.exact.entry(path.as_bytes().to_vec()).or_default(),
+                PathPattern::Prefix(path) => {
+                    self.longest_prefix = self.longest_prefix.max(path.len());
+                    self.prefix.entry(path.as_bytes().to_vec()).or_default()
+                }
+            };
+            for host in &rule.hosts {
+                hosts.entry(host.clone()).or_default().push((policy, methods.clone()));
+            }
+        }
+    }
+
+    /// The most specific policy for a path (without query), an authority (with or without port) and a method. Where
+    /// the most specific path and host have no policy for the method, a less specific one does not step in.
+    #[must_use]
+    pub fn select(&self, path: &[u8], authority: &[u8], method: &[u8]) -> Selection {
+        let host = host_of(authority);
+        let candidates = self.exact.get(path).into_iter().chain(self.prefixes(path));
+        for hosts in candidates {
+            // The patterns are in order of precedence, last wins.
+            if let Some((_, governing)) = hosts.iter().rev().find(|(pattern, _)| pattern.matches(&host)) {
+                let admitting = governing
+                    .iter()
+                    .find(|(_, methods)| methods.iter().any(|admitted| admitted.as_bytes() == method));
+                return match admitting {
+                    Some((policy, _)) => Selection::Policy(*policy),
+                    None => Selection::WrongMethod(governing.iter().map(|(policy, _)| *policy).collect()),
+                };
+            }
+        }
+        Selection::Nothing
+    }
+
+    /// Whether any policy governs that path, whatever the method.
+    #[must_use]
+    pub fn governs(&self, path: &[u8], authority: &[u8]) -> bool {
+        self.select(path, authority, b"") != Selection::Nothing
+    }
+
+    /// Longest first. No more lookups than the longest configured prefix has bytes, however long the path is.
+    fn prefixes<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = &'a Hosts> {
+        (1..=path.len().min(self.longest_prefix)).rev().filter_map(move |length| {
+            let (head, rest) = path.split_at_checked(length)?;
+            let ends_segment = rest.first().is_none_or(|byte| *byte == b'/') || head.ends_with(b"/");
+            if ends_segment { self.prefix.get(head) } else { None }
+        })
+    }
+}
+
+/// The host of an authority: in lower case, without port and without the dot of a fully qualified name.
+fn host_of(authority: &[u8]) -> Vec<u8> {
+    let port = authority.iter().rposition(|byte| *byte == b':').filter(|at| {
+        // The last colon of `[::1]` is not before a port.
+        authority.get(*at..).is_some_and(|rest| !rest.contains(&b']'))
+    });
+    let host = port.and_then(|at| authority.get(..at)).unwrap_or(authority);
+    host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(paths: &[PathPattern], methods: &[&str], hosts: &[HostPattern]) -> Match {
+        Match {
+            paths: paths.to_vec(),
+            methods: methods.iter().map(|method| Rc::from(*method)).collect(),
+            hosts: hosts.to_vec(),
+        }
+    }
+
+    fn exact(path: &str) -> PathPattern {
+        PathPattern::Exact(Rc::from(path))
+    }
+
+    fn prefix(path: &str) -> PathPattern {
+        PathPattern::Prefix(Rc::from(path))
+    }
+
+    fn suffix(host: &str) -> HostPattern {
+        HostPattern::Suffix(host.len(), Rc::from(host))
+    }
+
+    #[test]
+    fn the_most_specific_pattern_wins_whatever_the_order() {
+        let any = [HostPattern::Any];
+        let named = [HostPattern::Exact(Rc::from("hooks.example.com"))];
+        let rules = [
+            rule(&[prefix("/")], &["POST"], &any),
+            rule(&[prefix("/v1")], &["POST"], &any),
+            rule(&[prefix("/v1/deep")], &["POST"], &any),
+            rule(&[exact("/v1/deep")], &["POST"], &any),
+            rule(&[prefix("/v1")], &["POST"], &named),
+            rule(&[prefix("/v1")], &["POST"], &[suffix(".example.com")]),
+            rule(&[exact("/v1")], &["GET"], &any),
+            rule(&[prefix("/slash/")], &["POST"], &any),
+        ];
+        let rows = [
+            ("/v1/deep", "x", "POST", Selection::Policy(3)),
+            ("/v1/deep/er", "x", "POST", Selection::Policy(2)),
+            ("/v1/deeper", "x", "POST", Selection::Policy(1)),
+            ("/v10", "x", "POST", Selection::Policy(0)),
+            ("/v1/a", "hooks.example.com", "POST", Selection::Policy(4)),
+            ("/v1/a", "HOOKS.example.com:8443", "POST", Selection::Policy(4)),
+            ("/v1/a", "hooks.example.com.", "POST", Selection::Policy(4)),
+            ("/v1/a", "other.example.com", "POST", Selection::Policy(5)),
+            ("/v1/a", "a.b.example.com", "POST", Selection::Policy(5)),
+            ("/v1/a", "example.com", "POST", Selection::Policy(1)),
+            ("/v1", "x", "POST", Selection::WrongMethod(vec![6])),
+            ("/v1", "x", "GET", Selection::Policy(6)),
+            ("/v1/a", "x", "GET", Selection::WrongMethod(vec![1])),
+            ("/v1/a", "x", "post", Selection::WrongMethod(vec![1])),
+            ("/slash/a", "[::1]:80", "POST", Selection::Policy(7)),
+            ("/slash", "[::1]", "POST", Selection::Policy(0)),
+            ("/V1", "x", "POST", Selection::Policy(0)),
+        ];
+        for reversed in [false, true] {
+            let mut table = Table::default();
+            let mut order: Vec<_> = rules.iter().enumerate().collect();
+            if reversed {
+                order.reverse();
+            }
+            for (index, rule) in order {
+                table.insert(index, rule);
+            }
+            for (path, host, method, selected) in &rows {
+                let found = table.select(path.as_bytes(), host.as_bytes(), method.as_bytes());
+                assert_eq!(found, *selected, "{method} {host}{path}, reversed: {reversed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_real_tie_is_refused_and_two_methods_of_one_path_are_none() {
+        let mut table = Table::default();
+        let any = [HostPattern::Any];
+        table.insert(0, &rule(&[prefix("/v1")], &["POST"], &any));
+        assert_eq!(table.rival(&rule(&[exact("/x"), prefix("/v1")], &["GET", "POST"], &any)), Some(0));
+        let other_method = rule(&[prefix("/v1")], &["GET"], &any);
+        assert_eq!(table.rival(&other_method), None);
+        table.insert(2, &other_method);
+        assert_eq!(table.select(b"/v1", b"", b"GET"), Selection::Policy(2));
+        assert_eq!(table.select(b"/v1", b"", b"PUT"), Selection::WrongMethod(vec![0, 2]));
+    }
+
+    #[test]
+    fn nothing_governs_a_path_that_nobody_named() {
+        let mut table = Table::default();
+        table.insert(0, &rule(&[prefix("/v1"), exact("/x")], &["POST"], &[suffix(".a.b")]));
+        for (path, host) in [("/v2", "c.a.b"), ("/x/", "c.a.b"), ("/v1", "a.b"), ("/v1", "xa.b"), ("/v1", "")]
+        {
+            let found = table.select(path.as_bytes(), host.as_bytes(), b"POST");
+            assert_eq!(found, Selection::Nothing, "{host}{path}");
+        }
+    }
+}

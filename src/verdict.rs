@@ -1,0 +1,329 @@
+//! Every way a request can be refused, and what a decision carries.
+//!
+//! Responsible for the closed list of reasons with their statuses (stable across releases: dashboards and alerts are
+//! built on them), for [`Pass`], the proof without which nothing is let through, and for the record that logs,
+//! metrics and the upstream's identity headers are made from. Refuses to know how a decision is reached or acted on.
+
+use std::fmt;
+use std::rc::Rc;
+
+/// Why a request was refused, sorted by who must act: the sender, the operator, the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// No policy governs the request.
+    NoPolicy,
+    /// The path can be read in more than one way, so no policy can be chosen for it safely.
+    PathMalformed,
+    /// A policy governs the path, with other methods.
+    MethodNotAllowed,
+    /// `Upgrade` or CONNECT: what follows would not be an HTTP request that can be judged.
+    UpgradeNotAllowed,
+    /// The content type is not in the policy's list.
+    ContentTypeNotAllowed,
+    /// The content encoding is not in the policy's list.
+    ContentEncodingNotAllowed,
+    /// The body is larger than `max_body_bytes`.
+    BodyTooLarge,
+    /// The host gave no source address, or one that cannot be parsed.
+    SourceIpUnknown,
+    /// The source address is denied, or not in the allowlist.
+    SourceIpNotAllowed,
+    /// The request carries no token.
+    TokenMissing,
+    /// The request carries the token's parameter or header more than once.
+    TokenAmbiguous,
+    /// The token is none of the configured ones.
+    TokenMismatch,
+    /// The request carries no signature.
+    SignatureMissing,
+    /// A header or parameter that the scheme reads occurs more than once.
+    SignatureAmbiguous,
+    /// The signature, or something it is computed over, cannot be read.
+    SignatureMalformed,
+    /// No claimed signature is the right one.
+    SignatureMismatch,
+    /// The scheme signs a time, and the request has none.
+    TimestampMissing,
+    /// The time cannot be read in the scheme's unit.
+    TimestampMalformed,
+    /// The time lies further in the past than the tolerance admits.
+    TimestampStale,
+    /// The time lies further in the future than the tolerance admits.
+    TimestampFuture,
+    /// An equality that the scheme demands beside the signature does not hold.
+    RequirementNotMet,
+    /// No branch of an `any_of` holds.
+    NoAlternativeHeld,
+    /// A handshake request that is not of the provider's shape.
+    HandshakeRefused,
+    /// A delivery that was seen before.
+    DuplicateDelivery,
+    /// The route names a policy that is not configured.
+    PolicyUnknown,
+    /// The host never delivers the body: its option to hold the request's head is missing.
+    HostCannotHold,
+    /// The host failed, or chose another route after the request was judged.
+    HostFault,
+}
+
+impl Reason {
+    /// Every reason, in the order of the contract.
+    pub const ALL: [Self; 27] = [
+        Self::NoPolicy,
+        Self::PathMalformed,
+        Self::MethodNotAllowed,
+        Self::UpgradeNotAllowed,
+        Self::ContentTypeNotAllowed,
+        Self::ContentEncodingNotAllowed,
+        Self::BodyTooLarge,
+        Self::SourceIpUnknown,
+        Self::SourceIpNotAllowed,
+        Self::TokenMissing,
+        Self::TokenAmbiguous,
+        Self::TokenMismatch,
+        Self::SignatureMissing,
+        Self::SignatureAmbiguous,
+        Self::SignatureMalformed,
+        Self::SignatureMismatch,
+        Self::TimestampMissing,
+        Self::TimestampMalformed,
+        Self::TimestampStale,
+        Self::TimestampFuture,
+        Self::RequirementNotMet,
+        Self::NoAlternativeHeld,
+        Self::HandshakeRefused,
+        Self::DuplicateDelivery,
+        Self::PolicyUnknown,
+        Self::HostCannotHold,
+        Self::HostFault,
+    ];
+
+    /// The stable name: in logs, metrics, filter state, response code details and `deny_status`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoPolicy => "no_policy",
+            Self::PathMalformed => "path_malformed",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::UpgradeNotAllowed => "upgrade_not_allowed",
+            Self::ContentTypeNotAllowed => "content_type_not_allowed",
+            Self::ContentEncodingNotAllowed => "content_encoding_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::SourceIpUnknown => "source_ip_unknown",
+            Self::SourceIpNotAllowed => "source_ip_not_allowed",
+            Self::TokenMissing => "token_missing",
+            Self::TokenAmbiguous => "token_ambiguous",
+            Self::TokenMismatch => "token_mismatch",
+            Self::SignatureMissing => "signature_missing",
+            Self::SignatureAmbiguous => "signature_ambiguous",
+            Self::SignatureMalformed => "signature_malformed",
+            Self::SignatureMismatch => "signature_mismatch",
+            Self::TimestampMissing => "timestamp_missing",
+            Self::TimestampMalformed => "timestamp_malformed",
+            Self::TimestampStale => "timestamp_stale",
+            Self::TimestampFuture => "timestamp_future",
+            Self::RequirementNotMet => "requirement_not_met",
+            Self::NoAlternativeHeld => "no_alternative_held",
+            Self::HandshakeRefused => "handshake_refused",
+            Self::DuplicateDelivery => "duplicate_delivery",
+            Self::PolicyUnknown => "policy_unknown",
+            Self::HostCannotHold => "host_cannot_hold",
+            Self::HostFault => "host_fault",
+        }
+    }
+
+    /// The status of the reply, unless the policy's `deny_status` names another.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::NoPolicy | Self::PathMalformed => 404,
+            Self::MethodNotAllowed => 405,
+            Self::ContentTypeNotAllowed | Self::ContentEncodingNotAllowed => 415,
+            Self::BodyTooLarge => 413,
+            Self::UpgradeNotAllowed
+            | Self::SourceIpUnknown
+            | Self::SourceIpNotAllowed
+            | Self::HandshakeRefused => 403,
+            Self::TokenMissing
+            | Self::TokenAmbiguous
+            | Self::TokenMismatch
+            | Self::SignatureMissing
+            | Self::SignatureAmbiguous
+            | Self::SignatureMalformed
+            | Self::SignatureMismatch
+            | Self::TimestampMissing
+            | Self::TimestampMalformed
+            | Self::TimestampStale
+            | Self::TimestampFuture
+            | Self::RequirementNotMet
+            | Self::NoAlternativeHeld => 401,
+            Self::DuplicateDelivery => 409,
+            Self::PolicyUnknown | Self::HostCannotHold | Self::HostFault => 503,
+        }
+    }
+
+    /// The reason of that name.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
+    /// Whether a policy in report mode may forward the request all the same. Where the operator's configuration or the
+    /// host is at fault nothing is known of the request, and it is refused in every mode.
+    #[must_use]
+    pub const fn may_be_reported(self) -> bool {
+        !matches!(self, Self::PolicyUnknown | Self::HostCannotHold | Self::HostFault)
+    }
+}
+
+/// The proof that every check of a policy held. Its one constructor is called on one line of `src/policy.rs`.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Pass(());
+
+impl Pass {
+    /// Claims that all checks held. To find every place that makes the claim, search for this name.
+    pub(crate) const fn all_checks_held() -> Self {
+        Self(())
+    }
+}
+
+/// What is decided about a request.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// Forwarded, as verified.
+    Allow(Pass),
+    /// Forwarded by a policy in report mode, though it would have been refused.
+    Report(Reason),
+    /// Refused.
+    Deny(Denial),
+}
+
+impl Verdict {
+    /// The word for logs, metrics and filter state.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Allow(_) => "allow",
+            Self::Report(_) => "report",
+            Self::Deny(_) => "deny",
+        }
+    }
+
+    /// The reason's code; `ok` where nothing was wrong.
+    #[must_use]
+    pub const fn reason_code(&self) -> &'static str {
+        match self {
+            Self::Allow(_) => "ok",
+            Self::Report(reason) => reason.code(),
+            Self::Deny(denial) => denial.reason.code(),
+        }
+    }
+}
+
+/// A refusal, with all that the reply needs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    /// The HTTP status of the reply.
+    pub status: u16,
+    /// The methods for the `Allow` header of a 405, in order; empty for every other status.
+    pub allow: Vec<Rc<str>>,
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Self {
+        Self { reason, status: reason.status(), allow: Vec::new() }
+    }
+}
+
+/// How one kind of check went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// It held.
+    Pass,
+    /// It failed.
+    Fail,
+    /// The policy has no such check, or the request was settled before it.
+    #[default]
+    Skip,
+}
+
+impl Outcome {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// The trail of checks, one entry a kind: where a policy has several of a kind, one that held counts before one that
+/// failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// Path, host and method.
+    pub path: Outcome,
+    /// Source address.
+    pub source_ip: Outcome,
+    /// Token.
+    pub token: Outcome,
+    /// Signature with its time.
+    pub signature: Outcome,
+}
+
+impl fmt::Display for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "path:{},source_ip:{},token:{},signature:{}",
+            self.path.code(),
+            self.source_ip.code(),
+            self.token.code(),
+            self.signature.code()
+        )
+    }
+}
+
+/// What there is to say about a decided request. Nothing in it is a secret, a token or a signature.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The policy that governed it.
+    pub policy: Option<Rc<str>>,
+    /// The provider whose scheme was applied.
+    pub provider: Option<Rc<str>>,
+    /// The sender's id of the delivery: printable ASCII, at most 256 bytes.
+    pub delivery_id: Option<Rc<str>>,
+    /// The ids of the secrets that matched, the signature's before a token's.
+    pub secret_ids: Vec<Rc<str>>,
+    /// How each kind of check went.
+    pub checks: Checks,
+    /// The length of the body in bytes, where it was counted or declared.
+    pub body_bytes: Option<u64>,
+}
+
+/// A decision and its record.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ruling {
+    /// What is decided.
+    pub verdict: Verdict,
+    /// What there is to say about it.
+    pub record: Record,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_code_and_is_found_by_it() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(reason), "{}", reason.code());
+            assert!((400..600).contains(&reason.status()), "{}", reason.code());
+        }
+    }
+}
