@@ -1,0 +1,106 @@
+"""The docker-compose setup, as written, around an image that is built here from the wheel's Envoy binary.
+
+Responsible for what compose adds: the mounts, the environment, the two containers. Verdicts are for tests/envoy. No
+registry is asked for anything.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+
+import pytest
+
+from demo import SECRETS, Delivery, deliveries, send
+from harness.envoy import ROOT, find_envoy
+
+IMAGE = "webhook-guard-envoy:test"
+FOLDER = ROOT / "envoy/compose"
+
+
+def compose(*arguments: str, environment: dict[str, str]) -> str:
+    program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+    done = subprocess.run([*program, "-p", "webhook-guard-test", *arguments], cwd=FOLDER, text=True,
+                          env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Envoy binary with the shared libraries it asks for, and nothing else."""
+    envoy = find_envoy().resolve()
+    libraries = re.findall(r"(/\S+) \(0x", subprocess.run(["ldd", envoy], capture_output=True, text=True).stdout)
+    archive = tmp_path_factory.mktemp("image") / "image.tar"
+    with tarfile.open(archive, "w", dereference=True) as tar:
+        tar.add(envoy, "usr/local/bin/envoy")
+        for library in libraries:
+            tar.add(library, library.lstrip("/"))
+        for folder in ("tmp", "etc/envoy"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777
+            tar.addfile(entry)
+    path = "ENV PATH=/usr/local/bin"
+    subprocess.run(["docker", "import", "--change", path, str(archive), IMAGE], check=True, stdout=subprocess.DEVNULL)
+    return IMAGE
+
+
+@pytest.fixture(scope="module")
+def running(image: str):
+    """The port that compose publishes, and a function that gives a service's JSON log lines."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = SECRETS | {"ENVOY_IMAGE": image, "WEBHOOK_GUARD_PORT": str(port)}
+
+    def log(service: str) -> list[dict]:
+        lines = compose("logs", "--no-color", service, environment=environment).splitlines()
+        return [json.loads(line[line.index("{"):]) for line in lines if "{\"" in line]
+
+    compose("up", "-d", environment=environment)
+    try:
+        wait_until_served(port)
+        yield port, log
+    finally:
+        compose("down", "-t", "1", environment=environment)
+
+
+def wait_until_served(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            send(port, Delivery("", "", "/"))
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "nothing listens on the published port"
+            time.sleep(0.2)
+
+
+def test_webhooks_pass_and_everything_else_is_refused(running) -> None:
+    port, log = running
+    sent = [delivery for delivery in deliveries() if "build" not in delivery.target]  # that one is bound to an address
+    wanted = [delivery.expected.replace("200 ok", "202 ok") for delivery in sent]
+    before = len(log("envoy"))
+    statuses = [send(port, delivery) for delivery in sent]
+    deadline = time.monotonic() + 20
+    while len(records := log("envoy")[before:]) < len(sent):
+        assert time.monotonic() < deadline, f"the access log is not complete: {records}"
+        time.sleep(0.5)
+    got = [f"{status} {record['reason']}" for status, record in zip(statuses, records, strict=True)]
+    assert dict(zip([delivery.webhook for delivery in sent], got, strict=True)) == dict(
+        zip([delivery.webhook for delivery in sent], wanted, strict=True))
+    arrived = [(record["policy"], record["verdict"]) for record in log("application")]
+    assert arrived == [(name, "verified") for name in ("github", "slack", "stripe", "bitbucket", "gitlab")]
+
+
+def test_without_a_secret_envoy_does_not_start_and_says_which(image: str) -> None:
+    files = [(ROOT / "envoy/standalone/envoy.yaml", "envoy.yaml"),
+             (ROOT / "target/wasm32-wasip1/release/webhook_guard.wasm", "webhook_guard.wasm")]
+    mounts = [part for path, name in files for part in ("-v", f"{path}:/etc/envoy/{name}:ro")]
+    done = subprocess.run(["docker", "run", "--rm", *mounts, image, "envoy", "-c", "/etc/envoy/envoy.yaml"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert 'policies[0].require.signature.secrets[0].env: the environment variable "GITHUB_WEBHOOK_SECRET"' in done.stderr

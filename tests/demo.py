@@ -1,0 +1,139 @@
+"""`make demo`: real webhooks through a real Envoy that runs envoy/standalone/envoy.yaml, as a table of verdicts.
+
+Responsible for the deliveries and the table. The file is the one that a user copies; only ports, the module's path and
+the access log's place are set for this machine. It exits 0 only if each delivery met the verdict that it should.
+"""
+
+import http.client
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+
+import yaml
+
+from harness import signer
+from harness.envoy import ROOT, Envoy, find_module
+from harness.upstream import Upstream
+
+SECRETS = {
+    "GITHUB_WEBHOOK_SECRET": "github-demo-key-000001",
+    "SLACK_SIGNING_SECRET": "slack-demo-key-0000001",
+    "STRIPE_WEBHOOK_SECRET": "whsec_stripe-demo-key-1",
+    "BITBUCKET_WEBHOOK_SECRET": "bitbucket-demo-key-001",
+    "GITLAB_WEBHOOK_TOKEN": "gitlab-demo-token-0001",
+    "BUILD_SERVER_TOKEN": "build-demo-token-00001",
+}
+HOOKS = "/flexdeploy/webhooks/v1"
+BODY = b'{"action": "opened", "number": 7}'
+
+
+@dataclass
+class Delivery:
+    webhook: str
+    expected: str
+    target: str
+    headers: signer.Headers = field(default_factory=list)
+    body: bytes = BODY
+    method: str = "POST"
+    source: str = "127.0.0.1"
+
+
+def deliveries() -> list[Delivery]:
+    key = SECRETS.__getitem__
+    github, slack = key("GITHUB_WEBHOOK_SECRET"), key("SLACK_SIGNING_SECRET")
+    stripe, bitbucket = key("STRIPE_WEBHOOK_SECRET"), key("BITBUCKET_WEBHOOK_SECRET")
+    gitlab, token = key("GITLAB_WEBHOOK_TOKEN"), key("BUILD_SERVER_TOKEN")
+    large = b"x" * (1 << 20) + b"x"
+    return [
+        Delivery("GitHub push", "200 ok", f"{HOOKS}/github", signer.github(github, BODY)),
+        Delivery("GitHub, body tampered with", "401 signature_mismatch", f"{HOOKS}/github",
+                 signer.github(github, BODY), BODY.replace(b"7", b"8")),
+        Delivery("GitHub, not signed", "401 signature_missing", f"{HOOKS}/github"),
+        Delivery("GitHub, one byte over 1 MiB", "413 body_too_large", f"{HOOKS}/github",
+                 signer.github(github, large), large),
+        Delivery("Slack event", "200 ok", f"{HOOKS}/slack", signer.slack(slack, BODY)),
+        Delivery("Slack, replayed after 6 minutes", "401 timestamp_stale", f"{HOOKS}/slack",
+                 signer.slack(slack, BODY, at=signer.now() - 360)),
+        Delivery("Stripe, key being rolled", "200 ok", f"{HOOKS}/stripe",
+                 signer.stripe(stripe, BODY, decoys=[b"00" * 32])),
+        Delivery("Stripe, signed with another key", "401 signature_mismatch", f"{HOOKS}/stripe",
+                 signer.stripe(github, BODY)),
+        Delivery("Bitbucket Server push", "200 ok", f"{HOOKS}/bitbucket", signer.bitbucket(bitbucket, BODY)),
+        Delivery("Bitbucket Server, GitHub's header", "401 signature_missing", f"{HOOKS}/bitbucket",
+                 signer.github(bitbucket, BODY)),
+        Delivery("GitLab push", "200 ok", f"{HOOKS}/gitlab", signer.gitlab_token(gitlab)),
+        Delivery("GitLab, wrong token", "401 token_mismatch", f"{HOOKS}/gitlab", signer.gitlab_token("guess")),
+        Delivery("Build server, token in the URL", "200 ok", f"{HOOKS}/build?job=1&token={token}"),
+        Delivery("Build server, wrong token", "401 token_mismatch", f"{HOOKS}/build?job=1&token=guess"),
+        Delivery("Build server, another address", "403 source_ip_not_allowed",
+                 f"{HOOKS}/build?job=1&token={token}", source="127.0.0.2"),
+        Delivery("The application itself", "404 no_policy", "/flexdeploy/login"),
+        Delivery("A path in disguise", "404 path_malformed", f"{HOOKS}/github/..%2f..%2fadmin"),
+        Delivery("GET instead of POST", "405 method_not_allowed", f"{HOOKS}/github", method="GET", body=b""),
+    ]
+
+
+def configuration(upstream_port: int) -> dict:
+    """envoy/standalone/envoy.yaml, set for this machine."""
+    config = yaml.safe_load((ROOT / "envoy/standalone/envoy.yaml").read_text())
+    resources = config["static_resources"]
+    listener, cluster = resources["listeners"][0], resources["clusters"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    listener["address"]["socket_address"] |= {"address": "127.0.0.1", "port_value": 0}
+    config["admin"]["address"]["socket_address"]["port_value"] = 0
+    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    endpoint["address"]["socket_address"]["port_value"] = upstream_port
+    plugin = manager["http_filters"][0]["typed_config"]["config"]
+    plugin["vm_config"]["code"]["local"]["filename"] = str(find_module())
+    log = manager["access_log"][0]["typed_config"]
+    log["@type"] = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    manager["access_log"][0]["name"] = "envoy.access_loggers.file"
+    log["path"] = "access.log"
+    return config
+
+
+def send(port: int, delivery: Delivery) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10, source_address=(delivery.source, 0))
+    headers = {name.decode(): value.decode() for name, value in delivery.headers}
+    connection.request(delivery.method, delivery.target, delivery.body, {"content-type": "application/json"} | headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def run(all_deliveries: list[Delivery]) -> tuple[list[int], list[dict], Upstream]:
+    """The statuses, the access-log records, and what reached the upstream."""
+    os.environ.update(SECRETS)
+    with Upstream() as upstream, Envoy(configuration(upstream.port)) as envoy:
+        statuses = [send(envoy.port, delivery) for delivery in all_deliveries]
+        deadline = time.monotonic() + 10
+        while len(records := envoy.access_log()) < len(all_deliveries):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the access log is not complete; Envoy's log ends:\n{envoy.tail()}")
+            time.sleep(0.05)
+    return statuses, records, upstream
+
+
+def main() -> int:
+    all_deliveries = deliveries()
+    statuses, records, upstream = run(all_deliveries)
+    rows = [("webhook", "policy", "expected", "got", "")]
+    for delivery, status, record in zip(all_deliveries, statuses, records, strict=True):
+        got = f"{status} {record['reason']}"
+        rows.append((delivery.webhook, record["policy"] or "-", delivery.expected, got,
+                     "as expected" if got == delivery.expected else "WRONG"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    accepted = sum(delivery.expected == "200 ok" for delivery in all_deliveries)
+    seen = [request.target.decode() for request in upstream.requests] + [record["path"] for record in records]
+    tokens = [target for target in seen if "token=" in target]
+    right = all(row[-1] == "as expected" for row in rows[1:]) and len(upstream.requests) == accepted and not tokens
+    print(f"\n{len(all_deliveries)} webhooks sent, {len(upstream.requests)} reached the application; {accepted} should have."
+          f"\nURL tokens that reached the application or the access log: {len(tokens)}.")
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
