@@ -1,0 +1,753 @@
+//! Proves the decisions: rows of policy, request, verdict and reason. Every reason has a row, or is named as one that the
+//! core cannot come to.
+//!
+//! A request is one line: `METHOD TARGET | name: value | @source: .. | @route: .. | @now: MILLISECONDS || BODY`. `SIG1`
+//! and `SIG2` stand for the HMAC-SHA-256 of `{}` under the keys `key-one-…` and `key-two-…`, `EMPTY1` for that of no
+//! body, `SLACK1` for that of `v0:1700000000:{}`: made with Python's hmac.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a broken row must fail the test loudly")]
+
+mod common;
+
+use common::{Framing, Request, codes};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use webhook_guard::config;
+use webhook_guard::policy::PolicySet;
+use webhook_guard::request::Millis;
+use webhook_guard::verdict::{Reason, Ruling, Verdict};
+
+const DIGESTS: [(&str, &str); 4] = [
+    ("SIG1", "2c28d2e6159b2a07689b4362742cb13bf49f6533f2ae8def4ed5143f0d46be6d"),
+    ("SIG2", "cb15175dc3f2b75f392a781e3e15f839d79e9de848889e600b1745923ea721cb"),
+    ("EMPTY1", "6e29c423682a51cba8938ad52aff308d544d414f9c721e57d6fdf3c4aef82fbd"),
+    ("SLACK1", "9fc4d038ffd98b930fb05437eda47d1a99213146f8f63b887d8f40cb7d513bac"),
+];
+
+/// `@now` where a row does not say: the start of a second.
+const NOW: i64 = 1_700_000_000_000;
+
+fn policies(configuration: &Value) -> PolicySet {
+    config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap().policies
+}
+
+fn request(row: &str) -> Request {
+    let filled = DIGESTS.iter().fold(row.to_owned(), |text, (name, digest)| text.replace(name, digest));
+    let (head, body) = filled.split_once(" || ").unwrap_or((&filled, ""));
+    let mut parts = head.split(" | ");
+    let (method, target) = parts.next().unwrap().split_once(' ').unwrap();
+    let mut request = Request {
+        headers: vec![(":method".into(), method.into()), (":path".into(), target.into())],
+        source: None,
+        route_policy: None,
+        now: Millis(NOW),
+        body: body.into(),
+    };
+    for part in parts {
+        let (name, value) = part.split_once(": ").unwrap();
+        match name {
+            "@source" => request.source = Some(value.to_owned()),
+            "@route" => request.route_policy = Some(value.to_owned()),
+            "@now" => request.now = Millis(value.parse().unwrap()),
+            _ => request.headers.push((name.to_owned(), value.into())),
+        }
+    }
+    if !head.contains(":authority: ") {
+        request.headers.push((":authority".into(), "hooks.example.com".into()));
+    }
+    request
+}
+
+fn ruling(policies: &PolicySet, row: &str) -> Option<Ruling> {
+    request(row).judge(policies, Framing::Undeclared, 3).1
+}
+
+/// Rows of a request, a verdict and a reason.
+fn check(configuration: &Value, rows: &[(&str, &str, &str)]) {
+    let policies = policies(configuration);
+    for (row, verdict, reason) in rows {
+        assert_eq!(codes(ruling(&policies, row).as_ref()), (*verdict, *reason), "{row}");
+    }
+}
+
+fn secrets() -> Value {
+    json!([{"value": "key-one-0123456789", "id": "one"}])
+}
+
+fn token() -> Value {
+    json!({"header": "x-token", "secrets": [{"value": "token-0123456789", "id": "token"}]})
+}
+
+fn github() -> Value {
+    json!({"provider": "github", "secrets": secrets()})
+}
+
+fn source() -> Value {
+    json!({"allow": ["192.0.2.0/24"]})
+}
+
+/// One policy at `/hooks` with these members beside its name and match.
+fn single(members: &Value) -> Value {
+    let mut policy = json!({"name": "single", "match": {"path": "/hooks"}});
+    policy.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    json!({ "policies": [policy] })
+}
+
+const REASONS: &[(&str, &str)] = &[
+    ("POST /nowhere", "no_policy"),
+    ("POST /github//x", "path_malformed"),
+    ("GET /github", "method_not_allowed"),
+    ("POST /github | upgrade: websocket", "upgrade_not_allowed"),
+    ("CONNECT ", "upgrade_not_allowed"),
+    ("POST /github | content-type: text/plain", "content_type_not_allowed"),
+    (
+        "POST /github | content-type: application/json | content-encoding: gzip",
+        "content_encoding_not_allowed",
+    ),
+    (
+        "POST /github | content-type: application/json | x-hub-signature-256: sha256=SIG1 || 123456789",
+        "body_too_large",
+    ),
+    ("POST /source", "source_ip_unknown"),
+    ("POST /source | @source: pipe", "source_ip_unknown"),
+    ("POST /source | @source: 192.0.3.1:443", "source_ip_not_allowed"),
+    ("POST /source | @source: 192.0.3.1:443 | x-forwarded-for: 192.0.2.1", "source_ip_not_allowed"),
+    ("POST /token", "token_missing"),
+    ("POST /token | x-token: token-0123456789 | X-Token: token-0123456789", "token_ambiguous"),
+    ("POST /token | x-token: token-0123456788", "token_mismatch"),
+    ("POST /slack || {}", "signature_missing"),
+    (
+        "POST /slack | x-slack-signature: v0=SLACK1 | x-slack-signature: v0=SLACK1 || {}",
+        "signature_ambiguous",
+    ),
+    ("POST /slack | x-slack-signature: SLACK1 || {}", "signature_malformed"),
+    (
+        "POST /slack | x-slack-request-timestamp: 1700000000 | x-slack-signature: v0=SLACK1 || {1",
+        "signature_mismatch",
+    ),
+    ("POST /slack | x-slack-signature: v0=SLACK1 || {}", "timestamp_missing"),
+    (
+        "POST /slack | x-slack-request-timestamp: now | x-slack-signature: v0=SLACK1 || {}",
+        "timestamp_malformed",
+    ),
+    (
+        "POST /slack | x-slack-request-timestamp: 1699999699 | x-slack-signature: v0=SLACK1 || {}",
+        "timestamp_stale",
+    ),
+    (
+        "POST /slack | x-slack-request-timestamp: 1700000061 | x-slack-signature: v0=SLACK1 || {}",
+        "timestamp_future",
+    ),
+    ("POST /require | x-signature: SIG1 | x-version: 2 || {}", "requirement_not_met"),
+    ("POST /require | x-signature: SIG1 || {}", "requirement_not_met"),
+    ("POST /require | x-signature: SIG1 | x-version: 1 | x-version: 1 || {}", "requirement_not_met"),
+    ("POST /digest?sha=00 | x-signature: SIG1 || {}", "requirement_not_met"),
+    ("POST /any | @source: 192.0.3.1:1 | x-token: other", "no_alternative_held"),
+    ("POST /github | @route: unknown", "policy_unknown"),
+];
+
+/// What only the host can come to, and what later releases will.
+const NO_ROW: [Reason; 4] =
+    [Reason::HandshakeRefused, Reason::DuplicateDelivery, Reason::HostCannotHold, Reason::HostFault];
+
+fn reasons() -> Value {
+    let scheme = |require: Value| {
+        let signature = json!({"header": "x-signature", "encoding": "hex"});
+        json!({"algorithm": "hmac-sha256", "signature": signature, "signed": "{body}", "require": require})
+    };
+    let version = scheme(json!([{"header": "x-version", "equals": "1"}]));
+    let digest = scheme(json!([{"query": "sha", "equals_body_sha256": "hex"}]));
+    let policy = |name: &str, require: Value| {
+        let path = format!("/{name}");
+        json!({"name": name, "match": {"path": {"prefix": path}}, "require": require})
+    };
+    let mut github = policy("github", json!({"signature": github()}));
+    github["max_body_bytes"] = json!(8);
+    github["content_types"] = json!(["application/json"]);
+    json!({"policies": [
+        github,
+        policy("source", json!({"source_ip": source()})),
+        policy("token", json!({"token": token()})),
+        policy("slack", json!({"signature": {"provider": "slack", "secrets": secrets()}})),
+        policy("require", json!({"signature": {"scheme": version, "secrets": secrets()}})),
+        policy("digest", json!({"signature": {"scheme": digest, "secrets": secrets()}})),
+        policy("any", json!({"any_of": [{"source_ip": source()}, {"token": token()}]})),
+    ]})
+}
+
+#[test]
+fn every_reason_has_its_row() {
+    let rows: Vec<_> = REASONS.iter().map(|(row, reason)| (*row, "deny", *reason)).collect();
+    check(&reasons(), &rows);
+    let named: BTreeSet<&str> = REASONS.iter().map(|(_, reason)| *reason).collect();
+    for reason in Reason::ALL {
+        assert!(
+            named.contains(reason.code()) != NO_ROW.contains(&reason),
+            "{}: row or exemption",
+            reason.code()
+        );
+        // Where operator or host is at fault, report mode forwards nothing.
+        assert_eq!(reason.may_be_reported(), reason.status() != 503, "{}", reason.code());
+    }
+}
+
+#[test]
+fn each_policy_of_those_rows_lets_its_request_through() {
+    // Made with `printf '{}' | sha256sum`.
+    let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    check(
+        &reasons(),
+        &[
+            (
+                "POST /github/x | content-type: application/json | x-hub-signature-256: sha256=SIG1 || {}",
+                "allow",
+                "ok",
+            ),
+            ("POST /source | @source: 192.0.2.1:443", "allow", "ok"),
+            ("POST /source | @source: [::ffff:192.0.2.1]:443", "allow", "ok"),
+            ("POST /token | x-token: token-0123456789", "allow", "ok"),
+            (
+                "POST /slack | x-slack-request-timestamp: 1700000000 | x-slack-signature: v0=SLACK1 || {}",
+                "allow",
+                "ok",
+            ),
+            ("POST /require | x-signature: SIG1 | x-version: 1 || {}", "allow", "ok"),
+            (&format!("POST /digest?sha={digest} | x-signature: SIG1 || {{}}"), "allow", "ok"),
+            ("POST /digest?sha=SIG1 | x-signature: SIG1 || {}", "deny", "requirement_not_met"),
+            ("POST /any | @source: 192.0.2.1:1", "allow", "ok"),
+            ("POST /any | x-token: token-0123456789", "allow", "ok"),
+        ],
+    );
+}
+
+#[test]
+fn cheap_comes_before_dear() {
+    let require = json!({
+        "signature": {"provider": "slack", "secrets": secrets()},
+        "token": token(),
+        "source_ip": source(),
+    });
+    let mut configuration =
+        single(&json!({"require": require, "content_types": ["application/json"], "max_body_bytes": 2}));
+    configuration["policies"][0]["match"]["hosts"] = json!(["hooks.example.com"]);
+    // Everything is wrong; each row puts right what the row before was refused for.
+    let mut row = "GET /hooks;a | :authority: other.example.com | upgrade: h2c | content-type: text/plain | \
+                   content-encoding: br | @source: 192.0.3.1:1 | x-token: other | x-slack-signature: v1=SLACK1 | \
+                   x-slack-request-timestamp: 1 || {}}"
+        .to_owned();
+    for (reason, wrong, right) in [
+        ("path_malformed", "/hooks;a", "/hooks"),
+        ("no_policy", ":authority: other", ":authority: hooks"),
+        ("method_not_allowed", "GET", "POST"),
+        ("upgrade_not_allowed", "upgrade: ", "x-upgrade: "),
+        ("content_type_not_allowed", "text/plain", "application/json"),
+        ("content_encoding_not_allowed", "br |", "identity |"),
+        ("source_ip_not_allowed", "192.0.3.1", "192.0.2.1"),
+        ("token_mismatch", "x-token: other", "x-token: token-0123456789"),
+        ("signature_malformed", "v1=SLACK1", "v0=SLACK1"),
+        ("timestamp_stale", "timestamp: 1 ", "timestamp: 1700000000 "),
+        ("body_too_large", "|| {}}", "|| {]"),
+        ("signature_mismatch", "|| {]", "|| {}"),
+    ] {
+        check(&configuration, &[(&row, "deny", reason)]);
+        assert!(row.contains(wrong), "{row}: nothing to put right: {wrong}");
+        row = row.replacen(wrong, right, 1);
+    }
+    check(&configuration, &[(&row, "allow", "ok")]);
+}
+
+#[test]
+fn requirements_nest() {
+    let require = json!({
+        "source_ip": {"deny": ["203.0.113.0/24"]},
+        "any_of": [
+            {"source_ip": source()},
+            {"all_of": [{"token": token()}, {"any_of": [{"signature": github()}, {"source_ip": {"allow": ["2001:db8::/32"]}}]}]},
+        ],
+    });
+    check(
+        &single(&json!({ "require": require })),
+        &[
+            ("POST /hooks | @source: 192.0.2.1:1 || {}", "allow", "ok"),
+            (
+                "POST /hooks | @source: 203.0.113.1:1 | x-token: token-0123456789 || {}",
+                "deny",
+                "source_ip_not_allowed",
+            ),
+            ("POST /hooks | @source: 198.51.100.1:1 || {}", "deny", "no_alternative_held"),
+            (
+                "POST /hooks | @source: 198.51.100.1:1 | x-token: token-0123456789 || {}",
+                "deny",
+                "no_alternative_held",
+            ),
+            (
+                "POST /hooks | @source: 198.51.100.1:1 | x-token: token-0123456789 | x-hub-signature-256: sha256=SIG1 || {}",
+                "allow",
+                "ok",
+            ),
+            (
+                "POST /hooks | @source: 198.51.100.1:1 | x-token: token-0123456789 | x-hub-signature-256: sha256=SIG2 || {}",
+                "deny",
+                "no_alternative_held",
+            ),
+            (
+                "POST /hooks | @source: 198.51.100.1:1 | x-token: other | x-hub-signature-256: sha256=SIG1 || {}",
+                "deny",
+                "no_alternative_held",
+            ),
+            ("POST /hooks | @source: [2001:db8::1]:1 | x-token: token-0123456789 || {}", "allow", "ok"),
+            ("POST /hooks | @source: [2001:db8::1]:1 || {}", "deny", "no_alternative_held"),
+            (
+                "POST /hooks | x-token: token-0123456789 | x-hub-signature-256: sha256=SIG1 || {}",
+                "deny",
+                "source_ip_unknown",
+            ),
+        ],
+    );
+    // Two places of one token: ambiguity in a branch is a failed branch.
+    let either = json!({"any_of": [{"token": token()}, {"token": {"query": "token", "secrets": secrets()}}]});
+    check(
+        &single(&json!({ "require": either })),
+        &[
+            ("POST /hooks?token=key-one-0123456789 | x-token: a | x-token: b", "allow", "ok"),
+            ("POST /hooks?token=key-one-0123456789&token=b | x-token: a", "deny", "no_alternative_held"),
+        ],
+    );
+}
+
+#[test]
+fn report_mode_forwards_and_loosens_nothing_else() {
+    let policy = |name: &str, path: &str, method: &str, mode: &str| {
+        json!({"name": name, "match": {"path": path, "methods": [method]}, "mode": mode, "require": {"token": token()},
+               "max_body_bytes": 2})
+    };
+    let mut beside = policy("strict", "/hooks/strict", "POST", "enforce");
+    beside["require"] = json!({"signature": github()});
+    let configuration = json!({"policies": [
+        policy("report", "/hooks", "POST", "report"),
+        policy("enforce", "/hooks", "PUT", "enforce"),
+        policy("alone", "/alone", "POST", "report"),
+        beside,
+    ]});
+    check(
+        &configuration,
+        &[
+            ("POST /hooks | x-token: token-0123456789", "allow", "ok"),
+            ("POST /hooks", "report", "token_missing"),
+            ("POST /hooks | upgrade: websocket", "report", "upgrade_not_allowed"),
+            ("POST /hooks | content-encoding: gzip", "report", "content_encoding_not_allowed"),
+            ("POST /hooks | x-token: token-0123456789 || 123", "report", "body_too_large"),
+            ("PUT /hooks", "deny", "token_missing"),
+            ("GET /hooks", "deny", "method_not_allowed"),
+            ("GET /alone", "report", "method_not_allowed"),
+            ("POST /hooks/strict || {}", "deny", "signature_missing"),
+            ("POST /hooks/other", "deny", "no_policy"),
+            ("POST /hooks//", "deny", "path_malformed"),
+            ("POST /hooks | @route: unknown", "deny", "policy_unknown"),
+            ("POST /hooks | @route: strict", "deny", "no_policy"),
+        ],
+    );
+}
+
+#[test]
+fn what_no_policy_governs_is_left_alone_only_when_no_reading_of_it_is_governed() {
+    let configuration = |unmatched: &str| {
+        json!({"unmatched": unmatched, "policies": [
+            {"name": "hooks", "match": {"path": {"prefix": "/Hooks/v1"}, "hosts": ["*.example.com"]}, "require": {"token": token()}},
+        ]})
+    };
+    let rows = [
+        ("GET /", "leave", "-"),
+        ("POST /hooks/v10", "leave", "-"),
+        ("POST /other//place;a=1/..", "leave", "-"),
+        ("POST /%zz", "leave", "-"),
+        ("POST /hooks/v1 | :authority: example.net", "leave", "-"),
+        ("OPTIONS *", "leave", "-"),
+        ("POST /Hooks/v1/a", "deny", "token_missing"),
+        ("GET /Hooks/v1", "deny", "method_not_allowed"),
+        ("POST /hooks/v1", "deny", "path_malformed"),
+        ("POST /HOOKS/V1/a", "deny", "path_malformed"),
+        ("GET //Hooks/v1", "deny", "path_malformed"),
+        ("POST /Hooks%2fv1", "deny", "path_malformed"),
+        ("POST /Hooks%252Fv1", "deny", "path_malformed"),
+        ("POST /%48ooks/v1", "deny", "path_malformed"),
+        ("POST /x/../Hooks/v1", "deny", "path_malformed"),
+        ("POST /x/%2e%2e/Hooks/v1", "deny", "path_malformed"),
+        ("POST /x/..;/Hooks/v1", "deny", "path_malformed"),
+        ("POST /Hooks;p=1/v1", "deny", "path_malformed"),
+        ("POST \\Hooks\\v1", "deny", "path_malformed"),
+        ("POST /Hooks/v1%00", "deny", "path_malformed"),
+        ("POST /Hooks/./v1?token=a", "deny", "path_malformed"),
+        ("POST //x/../Hooks\\v1;a/b", "deny", "path_malformed"),
+    ];
+    check(&configuration("pass"), &rows);
+    let denied = rows.map(|(row, verdict, reason)| match (verdict, row) {
+        ("leave", _) if row.contains("//") || row.contains('%') || row.contains('*') => {
+            (row, "deny", "path_malformed")
+        }
+        ("leave", _) => (row, "deny", "no_policy"),
+        // A path in another case or decoded reads in one way: it is simply not this one.
+        (_, "POST /hooks/v1" | "POST /HOOKS/V1/a" | "POST /%48ooks/v1" | "POST /Hooks%252Fv1") => {
+            (row, "deny", "no_policy")
+        }
+        _ => (row, verdict, reason),
+    });
+    check(&configuration("deny"), &denied);
+}
+
+#[test]
+fn a_route_names_its_policy() {
+    let configuration = json!({"unmatched": "pass", "policies": [
+        {"name": "free", "require": {"token": token()}},
+        {"name": "bound", "match": {"path": {"prefix": "/hooks"}, "hosts": ["hooks.example.com"]}, "require": {"source_ip": source()}},
+        {"name": "deep", "match": {"path": "/hooks/deep"}, "require": {"token": token()}},
+    ]});
+    check(
+        &configuration,
+        &[
+            ("POST /anything | @route: free | x-token: token-0123456789", "allow", "ok"),
+            ("GET /anything | @route: free", "deny", "token_missing"),
+            ("POST /hooks | @route: bound | @source: 192.0.2.1:1", "allow", "ok"),
+            ("POST /hooks/deep | @route: bound | @source: 192.0.2.1:1", "allow", "ok"),
+            ("POST /hooks/deep | @source: 192.0.2.1:1", "deny", "token_missing"),
+            ("GET /hooks | @route: bound | @source: 192.0.2.1:1", "deny", "method_not_allowed"),
+            ("POST /other | @route: bound | @source: 192.0.2.1:1", "deny", "no_policy"),
+            ("POST /hooks | :authority: other | @route: bound | @source: 192.0.2.1:1", "deny", "no_policy"),
+            ("POST /hooks | @route: Bound", "deny", "policy_unknown"),
+            ("POST /hooks | @route: ", "deny", "policy_unknown"),
+            ("POST /a//b | @route: free | x-token: token-0123456789", "deny", "path_malformed"),
+            ("POST /anything | x-token: token-0123456789", "leave", "-"),
+        ],
+    );
+}
+
+/// What is changed: the target, if it is, and the removed headers in lower case, sorted, each once.
+fn edits(policies: &PolicySet, row: &str) -> (Option<String>, String) {
+    let (edits, _) = request(row).judge(policies, Framing::Undeclared, 3);
+    let names = edits.remove.iter().map(|name| String::from_utf8(name.to_ascii_lowercase()).unwrap());
+    let names: BTreeSet<String> = names.collect();
+    (edits.target.map(|target| String::from_utf8(target).unwrap()), Vec::from_iter(names).join(" "))
+}
+
+#[test]
+fn tokens_and_forged_verdicts_are_taken_out_whatever_becomes_of_the_request() {
+    let token_in = |place: &str, value: Value| json!({"token": {place: value, "secrets": secrets()}});
+    let policy = |name: &str, require: Value| {
+        let path = format!("/{name}");
+        json!({"name": name, "match": {"path": path}, "require": require})
+    };
+    let mut keep = policy(
+        "keep",
+        json!({"all_of": [token_in("query", json!("token")), token_in("header", json!("x-t"))]}),
+    );
+    keep["forward"] = json!({"token": "keep"});
+    let mut remove = policy("remove", json!("nothing"));
+    remove["forward"] = json!({"remove_headers": ["Flex-Sync-Webhook", "x-other"]});
+    let either = json!({"any_of": [token_in("query", json!("key")), token_in("header", json!("x-token"))]});
+    let configuration = json!({"unmatched": "pass", "policies": [
+        policy("query", token_in("query", json!("token"))),
+        policy("header", token_in("header", json!("x-token"))),
+        policy("bearer", token_in("bearer", json!(true))),
+        policy("basic", token_in("basic", json!({"username": "u"}))),
+        policy("azure", json!({"signature": {"provider": "azure_devops", "secrets": secrets()}})),
+        policy("either", either),
+        keep,
+        remove,
+    ]});
+    let policies = policies(&configuration);
+    for (row, target, removed) in [
+        ("POST /query?token=key-one-0123456789", Some("/query"), ""),
+        ("POST /query?a=1&token=key-one-0123456789&b=%41", Some("/query?a=1&b=%41"), ""),
+        ("POST /query?a=1&token=wrong", Some("/query?a=1"), ""),
+        ("POST /query?a&&tok%65n=wrong&&b", Some("/query?a&&&b"), ""),
+        ("POST /query?token=a&token=b&c", Some("/query?c"), ""),
+        ("GET /query?token=a&c", Some("/query?c"), ""),
+        ("POST /query?a=1", None, ""),
+        ("POST /./query?token=a&key=b&c", Some("/./query?c"), ""),
+        ("POST /query?token=a | @route: unknown", Some("/query"), ""),
+        ("POST /left?token=a | X-Webhook-Guard-Verdict: verified", None, "x-webhook-guard-verdict"),
+        ("POST /header | X-Token: key-one-0123456789 | x-other: 1", None, "x-token"),
+        ("POST /header | x-token: wrong | X-TOKEN: again", None, "x-token"),
+        ("POST /bearer | authorization: Bearer wrong", None, "authorization"),
+        ("POST /bearer | authorization: Bearer key-one-0123456789", None, "authorization"),
+        ("POST /basic | authorization: Basic dTp3cm9uZw==", None, "authorization"),
+        ("POST /azure | Authorization: Basic dTp3cm9uZw==", None, "authorization"),
+        ("POST /either?key=key-one-0123456789 | x-token: wrong", Some("/either"), "x-token"),
+        ("POST /keep?token=key-one-0123456789 | x-t: key-one-0123456789", None, ""),
+        (
+            "POST /remove | flex_sync-webhook: 1 | FLEX-SYNC-WEBHOOK: 2 | x-other: 3 | x-third: 4",
+            None,
+            "flex-sync-webhook flex_sync-webhook x-other",
+        ),
+        (
+            "POST /remove | x-webhook-guard-policy: a | X_Webhook_Guard_Policy: b | x-webhook-guard: c | x-webhook_guard-: d",
+            None,
+            "x-webhook-guard-policy x-webhook_guard- x_webhook_guard_policy",
+        ),
+        ("POST /nowhere// | x-webhook-guard-secret-id: a", None, "x-webhook-guard-secret-id"),
+        ("GET /remove | x-WEBHOOK-guard-Delivery-ID: a", None, "x-webhook-guard-delivery-id"),
+    ] {
+        assert_eq!(edits(&policies, row), (target.map(str::to_owned), removed.to_owned()), "{row}");
+    }
+}
+
+fn status(ruling: Option<&Ruling>) -> (u16, String) {
+    match ruling.map(|ruling| &ruling.verdict) {
+        Some(Verdict::Deny(denial)) => (denial.status, denial.allow.join(" ")),
+        _ => (200, String::new()),
+    }
+}
+
+#[test]
+fn a_policy_can_choose_its_statuses() {
+    let mut configuration = single(&json!({
+        "require": {"token": token()},
+        "deny_status": {"token_mismatch": 406, "method_not_allowed": 404, "body_too_large": 400},
+        "max_body_bytes": 1,
+    }));
+    let other = json!({"name": "other", "match": {"path": "/hooks/other", "methods": ["PUT", "DELETE"]}, "require": "nothing"});
+    configuration["policies"].as_array_mut().unwrap().push(other);
+    let policies = policies(&configuration);
+    for (row, expected, allow) in [
+        ("POST /hooks | x-token: wrong", 406, ""),
+        ("POST /hooks", 401, ""),
+        ("POST /hooks | x-token: token-0123456789 || 12", 400, ""),
+        ("POST /hooks | x-token: token-0123456789 || 1", 200, ""),
+        ("GET /hooks", 404, "POST"),
+        ("GET /hooks/other", 405, "DELETE PUT"),
+        ("GET /elsewhere", 404, ""),
+        ("GET /hooks | @route: unknown", 503, ""),
+    ] {
+        assert_eq!(status(ruling(&policies, row).as_ref()), (expected, allow.to_owned()), "{row}");
+    }
+}
+
+#[test]
+fn the_verdict_does_not_depend_on_the_framing() {
+    let mut configuration = reasons();
+    for policy in configuration["policies"].as_array_mut().unwrap() {
+        policy["max_body_bytes"] = json!(8);
+    }
+    let policies = policies(&configuration);
+    let more = [
+        "POST /token | x-token: token-0123456789 || 12345678",
+        "POST /token | x-token: token-0123456789 || 123456789",
+        "POST /token | x-token: token-0123456789",
+        "POST /token | x-token: wrong || 123456789",
+        "POST /source | @source: 192.0.2.1:1 || 123456789",
+        "POST /any | x-token: token-0123456789 || 123456789",
+        "POST /any | x-token: token-0123456789 || 1234567",
+        "POST /slack | x-slack-request-timestamp: 1700000000 | x-slack-signature: v0=SLACK1 || {}",
+        "POST /slack | x-slack-request-timestamp: 1700000000 | x-slack-signature: v0=SLACK1 || 123456789",
+        "POST /slack | x-slack-request-timestamp: 1600000000 | x-slack-signature: v0=SLACK1 || 123456789",
+        "POST /slack || 123456789",
+        "POST /github | content-type: application/json | x-hub-signature-256: sha256=EMPTY1",
+        "POST /github | content-type: application/json | x-hub-signature-256: sha256=SIG1",
+        "POST /require | x-signature: EMPTY1 | x-version: 1",
+    ];
+    let with_encoding = |row: &str| row.replacen(" | ", " | transfer-encoding: chunked | ", 1);
+    for row in REASONS.iter().map(|(row, _)| *row).chain(more) {
+        let given = request(row);
+        let undeclared = given.judge(&policies, Framing::Undeclared, 1).1;
+        let expected = codes(undeclared.as_ref());
+        assert_eq!(
+            codes(given.judge(&policies, Framing::Declared, 5).1.as_ref()),
+            expected,
+            "{row}: declared"
+        );
+        let chunked = request(&with_encoding(row)).judge(&policies, Framing::Declared, 2).1;
+        assert_eq!(codes(chunked.as_ref()), expected, "{row}: chunked with a length");
+        if given.body.is_empty() {
+            let ended = given.judge(&policies, Framing::HeadersOnly, 1).1;
+            assert_eq!(codes(ended.as_ref()), expected, "{row}: ends with its headers");
+        }
+    }
+}
+
+#[test]
+fn secrets_rotate_to_the_second() {
+    let rotated = json!([
+        {"value": "key-one-0123456789", "id": "old", "not_after": "2023-11-14T22:13:20Z"},
+        {"value": "key-two-0123456789", "id": "new", "not_before": "2023-11-14T23:13:20+01:00"},
+    ]);
+    let signed =
+        policies(&single(&json!({"require": {"signature": {"provider": "github", "secrets": rotated}}})));
+    let sent = policies(&single(&json!({"require": {"token": {"header": "x-token", "secrets": rotated}}})));
+    for (now, old, new) in [
+        (1_699_999_999_999_i64, "ok old", "mismatch "),
+        (1_700_000_000_000, "ok old", "ok new"),
+        (1_700_000_000_999, "ok old", "ok new"),
+        (1_700_000_001_000, "mismatch ", "ok new"),
+    ] {
+        for (digest, key, expected) in [("SIG1", "key-one", old), ("SIG2", "key-two", new)] {
+            let outcome = |policies, row: &str| {
+                let ruling = ruling(policies, row).unwrap();
+                let reason = ruling.verdict.reason_code().rsplit('_').next().unwrap().to_owned();
+                format!("{reason} {}", ruling.record.secret_ids.join(","))
+            };
+            let row = format!("POST /hooks | @now: {now} | x-hub-signature-256: sha256={digest} || {{}}");
+            assert_eq!(outcome(&signed, &row), expected, "{row}");
+            let row = format!("POST /hooks | @now: {now} | x-token: {key}-0123456789");
+            assert_eq!(outcome(&sent, &row), expected, "{row}");
+        }
+    }
+}
+
+#[test]
+fn the_record_says_who_and_how_far() {
+    let require = json!({"source_ip": source(), "any_of": [{"token": token()}, {"signature": github()}]});
+    let all = json!({"source_ip": source(), "token": token(), "signature": github()});
+    let configuration = json!({"policies": [
+        {"name": "any", "match": {"path": "/any"}, "require": require},
+        {"name": "all", "match": {"path": "/all"}, "require": all},
+        {"name": "open", "match": {"path": "/open"}, "require": "nothing"},
+        {"name": "gitlab", "match": {"path": "/gitlab"}, "require": {"signature": {"provider": "gitlab", "secrets": secrets()}}},
+    ]});
+    let policies = policies(&configuration);
+    let record = |row: &str| {
+        let ruling = ruling(&policies, row).unwrap();
+        let record = ruling.record;
+        let text = |text: Option<std::rc::Rc<str>>| text.map_or("-".to_owned(), |text| text.to_string());
+        let ids = record.secret_ids.join(",");
+        let delivery = text(record.delivery_id);
+        format!("{} {} {delivery} [{ids}] {}", text(record.policy), text(record.provider), record.checks)
+    };
+    let id = "x-github-delivery: d-1";
+    for (row, expected) in [
+        ("POST /open", "open - - [] path:pass,source_ip:skip,token:skip,signature:skip"),
+        ("GET /open", "open - - [] path:fail,source_ip:skip,token:skip,signature:skip"),
+        ("POST /nowhere", "- - - [] path:fail,source_ip:skip,token:skip,signature:skip"),
+        (
+            "POST /all | @source: 192.0.3.1:1",
+            "all github - [] path:pass,source_ip:fail,token:skip,signature:skip",
+        ),
+        (
+            "POST /all | @source: 192.0.2.1:1",
+            "all github - [] path:pass,source_ip:pass,token:fail,signature:skip",
+        ),
+        (
+            &format!(
+                "POST /all | @source: 192.0.2.1:1 | x-token: token-0123456789 | x-hub-signature-256: sha256=SIG2 | {id} || {{}}"
+            ),
+            "all github d-1 [token] path:pass,source_ip:pass,token:pass,signature:fail",
+        ),
+        (
+            &format!(
+                "POST /all | @source: 192.0.2.1:1 | x-token: token-0123456789 | x-hub-signature-256: sha256=SIG1 | {id} || {{}}"
+            ),
+            "all github d-1 [one,token] path:pass,source_ip:pass,token:pass,signature:pass",
+        ),
+        (
+            "POST /any | @source: 192.0.2.1:1 | x-hub-signature-256: sha256=SIG1 || {}",
+            "any github - [one] path:pass,source_ip:pass,token:fail,signature:pass",
+        ),
+        (
+            "POST /gitlab | x-gitlab-token: key-one-0123456789 | x-gitlab-event-uuid: u-1",
+            "gitlab gitlab u-1 [one] path:pass,source_ip:skip,token:pass,signature:skip",
+        ),
+        (
+            "POST /gitlab | x-gitlab-token: wrong | x-gitlab-event-uuid: not printable",
+            "gitlab gitlab - [] path:pass,source_ip:skip,token:fail,signature:skip",
+        ),
+    ] {
+        assert_eq!(record(row), expected, "{row}");
+    }
+}
+
+/// The upstream takes the provider and the delivery id for verified: they are those of a check that held, and no other's.
+#[test]
+fn an_accepted_request_is_named_only_by_what_held() {
+    let require = json!({"any_of": [{"token": token()}, {"signature": github()}]});
+    let policies = policies(&single(&json!({ "require": require })));
+    for (row, provider, delivery_id) in [
+        (
+            "POST /hooks | x-github-delivery: d-1 | x-hub-signature-256: sha256=SIG1 || {}",
+            Some("github"),
+            Some("d-1"),
+        ),
+        ("POST /hooks | x-github-delivery: d-1 | x-token: token-0123456789 || {}", None, None),
+        (
+            "POST /hooks | x-github-delivery: d-1 | x-hub-signature-256: x | x-token: token-0123456789 || {}",
+            None,
+            None,
+        ),
+    ] {
+        let ruling = ruling(&policies, row).unwrap();
+        assert_eq!(ruling.verdict.code(), "allow", "{row}");
+        let told = (ruling.record.provider.as_deref(), ruling.record.delivery_id.as_deref());
+        assert_eq!(told, (provider, delivery_id), "{row}");
+    }
+}
+
+#[test]
+fn no_more_than_sixteen_claims_are_looked_at() {
+    let list = json!({"header": "x-list", "split": ",", "prefix": "v1=", "encoding": "hex"});
+    let one = json!({"header": "x-one", "encoding": "hex"});
+    let scheme = json!({"algorithm": "hmac-sha256", "signature": [list, one], "signed": "{body}"});
+    let configuration = single(&json!({"require": {"signature": {"scheme": scheme, "secrets": secrets()}}}));
+    let list =
+        |before: &str, count: usize| format!("POST /hooks | x-list: {}v1=SIG1 || {{}}", before.repeat(count));
+    let then = |before: &str, count: usize| {
+        format!("POST /hooks | x-list: {} | x-one: SIG1 || {{}}", before.repeat(count).trim_end_matches(','))
+    };
+    check(
+        &configuration,
+        &[
+            (&list("v1=00,", 15), "allow", "ok"),
+            (&list("v1=00, ", 16), "deny", "signature_mismatch"),
+            (&list("v1=zz,", 15), "allow", "ok"),
+            (&list("v1=zz,", 16), "deny", "signature_malformed"),
+            (&list("v0=SIG2,", 40), "allow", "ok"),
+            (&list(" ,", 40), "allow", "ok"),
+            (&then("v1=00,", 15), "allow", "ok"),
+            (&then("v1=00,", 16), "deny", "signature_mismatch"),
+            ("POST /hooks | x-list: v1=SIG2 | x-one: zz || {}", "deny", "signature_mismatch"),
+            ("POST /hooks | x-list: v0=SIG1 | x-one: SIG1 || {}", "allow", "ok"),
+            ("POST /hooks | x-one: SIG1 | x-one: SIG1 || {}", "deny", "signature_ambiguous"),
+        ],
+    );
+}
+
+#[test]
+fn content_types_and_encodings_are_those_of_the_list() {
+    let configuration = single(&json!({
+        "require": "nothing",
+        "content_types": ["application/json", "Application/X-WWW-Form-Urlencoded"],
+        "content_encodings": ["gzip", "identity"],
+    }));
+    let policies = policies(&configuration);
+    for (headers, reason) in [
+        ("content-type: application/json", "ok"),
+        ("content-type: Application/JSON", "ok"),
+        ("content-type: application/json; charset=utf-8", "ok"),
+        ("content-type: application/json;charset=UTF-8", "ok"),
+        ("content-type: application/x-www-form-urlencoded", "ok"),
+        ("x-none: 1", "content_type_not_allowed"),
+        ("content-type: ", "content_type_not_allowed"),
+        ("content-type: application/jsonp", "content_type_not_allowed"),
+        ("content-type: application/json; charset=utf-16", "content_type_not_allowed"),
+        ("content-type: application/json; boundary=a", "content_type_not_allowed"),
+        ("content-type: application/json; charset=utf-8; a=b", "content_type_not_allowed"),
+        ("content-type: application/json, text/plain", "content_type_not_allowed"),
+        ("content-type: application/json | content-type: application/json", "content_type_not_allowed"),
+        ("content-type: application/json | content-encoding: gzip", "ok"),
+        ("content-type: application/json | content-encoding: GZIP, identity", "ok"),
+        (
+            "content-type: application/json | content-encoding: gzip | content-encoding: br",
+            "content_encoding_not_allowed",
+        ),
+        ("content-type: application/json | content-encoding: gzip, br", "content_encoding_not_allowed"),
+        ("content-type: application/json | content-encoding: gzip;q=1", "content_encoding_not_allowed"),
+    ] {
+        let row = format!("POST /hooks | {headers}");
+        assert_eq!(codes(ruling(&policies, &row).as_ref()).1, reason, "{row}");
+    }
+    check(
+        &single(&json!({"require": "nothing"})),
+        &[
+            ("POST /hooks | content-type: anything", "allow", "ok"),
+            ("POST /hooks | content-encoding: identity", "allow", "ok"),
+            ("POST /hooks | content-encoding: gzip", "deny", "content_encoding_not_allowed"),
+        ],
+    );
+}
