@@ -67,8 +67,12 @@ pub fn parse(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Confi
         let policy = policy::read(&node, &mut reader)?;
         let name = policy.name.clone();
         policies.insert(policy).map_err(|rival| {
-            let wrong = if rival == name { Wrong::NameTaken } else { Wrong::Rival(rival.to_string()) };
-            node.error(wrong)
+            let wrong = Wrong::Rival(rival.to_string());
+            if rival == name {
+                node.child("name").error(Wrong::NameTaken(name.to_string()))
+            } else {
+                node.error(wrong)
+            }
         })?;
     }
     Ok(Configuration { policies, hold_request_head, policy_namespace, warnings: reader.warnings })

@@ -267,6 +267,14 @@ fn wrong_method(policies: &[&Rc<Policy>], facts: &Facts<'_>) -> Opening {
     };
     let mut judgement = Judgement::new(policy, facts);
     judgement.record.checks.path = Outcome::Fail;
+    if is_tunnel(facts) {
+        let ruling = judgement.settle(Err(Reason::UpgradeNotAllowed));
+        return Opening {
+            edits: policy.edits(facts),
+            step: Step::Settled(ruling),
+            policy: Some((*policy).clone()),
+        };
+    }
     let mut ruling = judgement.settle(Err(Reason::MethodNotAllowed));
     if let Verdict::Deny(denial) = &mut ruling.verdict {
         denial.allow = policies
@@ -278,6 +286,11 @@ fn wrong_method(policies: &[&Rc<Policy>], facts: &Facts<'_>) -> Opening {
         denial.allow.dedup();
     }
     Opening { edits: policy.edits(facts), step: Step::Settled(ruling), policy: Some((*policy).clone()) }
+}
+
+/// Whether what follows the headers would not be a request that can be judged.
+fn is_tunnel(facts: &Facts<'_>) -> bool {
+    facts.method() == b"CONNECT" || facts.headers.first(b"upgrade").is_some()
 }
 
 /// Takes out every header that claims to be our verdict, whatever its case and with `_` for `-`: some servers do not
@@ -415,7 +428,7 @@ impl Judgement {
     fn headers(mut self, facts: &Facts<'_>) -> Step {
         self.record.checks.path = Outcome::Pass;
         let policy = self.policy.clone();
-        if facts.headers.first(b"upgrade").is_some() || facts.method() == b"CONNECT" {
+        if is_tunnel(facts) {
             return Step::Settled(self.settle(Err(Reason::UpgradeNotAllowed)));
         }
         if !policy.is_content_type_allowed(facts) {
@@ -450,6 +463,18 @@ impl Judgement {
                 },
                 _ => continue,
             };
+            self.note(index, outcome);
+        }
+    }
+
+    fn finish_signatures(&mut self) {
+        for (index, running) in std::mem::take(&mut self.running) {
+            let outcome = running.finish().map(|held| {
+                if let (Some(slot), Some(id)) = (self.delivery_ids.get_mut(index), held.delivery_id) {
+                    *slot = Some(id);
+                }
+                held.secret_id
+            });
             self.note(index, outcome);
         }
     }
@@ -497,12 +522,14 @@ impl Judgement {
 
     /// Ends the judgement.
     fn settle(self, outcome: Result<(), Reason>) -> Ruling {
-        Ruling { verdict: self.policy.rule(outcome), record: self.record() }
+        let is_accepted = outcome.is_ok();
+        Ruling { verdict: self.policy.rule(outcome), record: self.record(is_accepted) }
     }
 
-    /// What there is to say so far. Provider, delivery and secret are those of the leaf that held, else of the first
-    /// one that has any; a signature's before a token's.
-    fn record(&self) -> Record {
+    /// What there is to say so far. Provider and delivery are those of a leaf that held; only where the request is not
+    /// accepted, and nobody is told that they are verified, those of any other leaf will do. A signature's come before
+    /// a token's.
+    fn record(&self, is_accepted: bool) -> Record {
         let mut record = self.record.clone();
         for (leaf, state) in self.policy.leaves.iter().zip(&self.states) {
             let trail = match leaf.check {
@@ -522,8 +549,10 @@ impl Judgement {
         let mut secret_ids = self.secret_ids.clone();
         secret_ids.sort_by_key(|(index, _)| is_token(*index));
         record.secret_ids = secret_ids.into_iter().map(|(_, id)| id).collect();
-        let mut order: Vec<usize> = (0..self.states.len()).collect();
-        order.sort_by_key(|index| (self.states.get(*index) != Some(&State::Held), is_token(*index)));
+        let has_held = |index: usize| self.states.get(index) == Some(&State::Held);
+        let mut order: Vec<usize> =
+            (0..self.states.len()).filter(|index| has_held(*index) || !is_accepted).collect();
+        order.sort_by_key(|index| (!has_held(*index), is_token(*index)));
         record.provider = order.iter().find_map(|index| self.policy.leaves.get(*index)?.provider.clone());
         record.delivery_id = order.iter().find_map(|index| self.delivery_ids.get(*index)?.clone());
         record
@@ -559,9 +588,7 @@ impl BodyCheck {
 
     /// Ends the body.
     pub fn finish(mut self) -> Ruling {
-        for (index, running) in std::mem::take(&mut self.judgement.running) {
-            self.judgement.note(index, running.finish());
-        }
+        self.judgement.finish_signatures();
         match self.judgement.state() {
             State::Held => self.end(Ok(())),
             State::Failed(reason) => self.end(Err(reason)),
@@ -578,7 +605,7 @@ impl BodyCheck {
     /// What there is to say about the request so far.
     #[must_use]
     pub fn record(&self) -> Record {
-        self.judgement.record()
+        self.judgement.record(self.only_length_is_open())
     }
 
     fn end(mut self, outcome: Result<(), Reason>) -> Ruling {

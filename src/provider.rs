@@ -8,13 +8,16 @@ use crate::config::{ConfigError, Json};
 const DATA: &str = include_str!("providers.json");
 
 /// What a provider's block may say: its `scheme` or `token`, and facts about the provider that no check needs.
-pub(crate) const KEYS: [&str; 9] = [
+pub(crate) const KEYS: [&str; 12] = [
     "title",
     "documentation",
     "addresses",
     "event_type",
     "content_types",
     "verified",
+    "deny_status",
+    "timestamp",
+    "same_as",
     "scheme",
     "token",
     "delivery_id",

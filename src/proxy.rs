@@ -207,11 +207,11 @@ impl Request {
                     return Ok(Action::Pause);
                 }
                 let is_enforced = policy.is_some_and(|policy| policy.mode == Mode::Enforce);
-                if self.tells_identity && is_enforced && check.only_length_is_open() {
+                // After this callback there are no headers to write to.
+                let tells_identity = std::mem::take(&mut self.tells_identity);
+                if tells_identity && is_enforced && check.only_length_is_open() {
                     // Nothing of it goes on before the end of the body, and it is verified by then or refused.
                     identify("verified", &check.record())?;
-                    // After this callback there are no headers to write to.
-                    self.tells_identity = false;
                 }
                 self.state = State::Reading(check, 0);
                 Ok(Action::Continue)
@@ -344,7 +344,7 @@ impl Guard {
         let policy = record.policy.as_deref().unwrap_or("-");
         let line = || format!("verdict={verdict} reason={reason} policy={policy} request_id={request_id}");
         match &ruling.verdict {
-            Verdict::Deny(denial) if !denial.reason.may_be_reported() => log::error!("{}", line()),
+            Verdict::Deny(denial) if denial.reason.is_fault() => log::error!("{}", line()),
             Verdict::Deny(_) | Verdict::Report(_) => log::info!("{}", line()),
             Verdict::Allow(_) => {}
         }

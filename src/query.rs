@@ -17,8 +17,8 @@ pub fn one(query: Option<&[u8]>, name: &[u8]) -> Occurrence<Vec<u8>> {
     }
 }
 
-/// The target without the parameters of these names, or nothing when it has none of them. No `?` or `&` is left
-/// dangling.
+/// The target without the parameters of these names, or nothing when it has none of them. No `?` or `&` of
+/// theirs is left dangling.
 #[must_use]
 pub fn without<N: AsRef<str>>(target: &[u8], names: &[N]) -> Option<Vec<u8>> {
     let mark = target.iter().position(|byte| *byte == b'?')?;
@@ -33,12 +33,10 @@ pub fn without<N: AsRef<str>>(target: &[u8], names: &[N]) -> Option<Vec<u8>> {
     }
     let kept: Vec<&[u8]> = pieces.into_iter().filter(|piece| !is_named(piece)).collect();
     let rest = kept.join(&b'&');
-    let rest = rest.strip_prefix(b"&").unwrap_or(&rest);
-    let rest = rest.strip_suffix(b"&").unwrap_or(rest);
     let mut stripped = path.to_vec();
     if !rest.is_empty() {
         stripped.push(b'?');
-        stripped.extend_from_slice(rest);
+        stripped.extend_from_slice(&rest);
     }
     Some(stripped)
 }
@@ -85,6 +83,8 @@ mod tests {
             ("/p?a=1&tok%65n=x&b=2&token=y", Some("/p?a=1&b=2")),
             ("/p?token", Some("/p")),
             ("/p?&token=x", Some("/p")),
+            ("/p?token=x&", Some("/p")),
+            ("/p?token=x&&a&", Some("/p?&a&")),
             ("/p?a=?&token=x", Some("/p?a=?")),
             ("/p?b=2&a=1&b=2", None),
             ("/p?", None),

@@ -168,11 +168,17 @@ impl Reason {
         Self::ALL.into_iter().find(|reason| reason.code() == code)
     }
 
-    /// Whether a policy in report mode may forward the request all the same. Where the operator's configuration or the
-    /// host is at fault nothing is known of the request, and it is refused in every mode.
+    /// Whether the host or the operator's configuration is at fault, not the request.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        matches!(self, Self::PolicyUnknown | Self::HostCannotHold | Self::HostFault)
+    }
+
+    /// Whether a policy in report mode may forward the request all the same. A fault tells nothing of the request, and
+    /// in a tunnel there is none: those are refused in every mode.
     #[must_use]
     pub const fn may_be_reported(self) -> bool {
-        !matches!(self, Self::PolicyUnknown | Self::HostCannotHold | Self::HostFault)
+        !self.is_fault() && !matches!(self, Self::UpgradeNotAllowed)
     }
 }
 

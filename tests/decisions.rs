@@ -98,6 +98,8 @@ const REASONS: &[(&str, &str)] = &[
     ("POST /github//x", "path_malformed"),
     ("GET /github", "method_not_allowed"),
     ("POST /github | upgrade: websocket", "upgrade_not_allowed"),
+    ("GET /github | upgrade: websocket", "upgrade_not_allowed"),
+    ("CONNECT /github", "upgrade_not_allowed"),
     ("CONNECT ", "upgrade_not_allowed"),
     ("POST /github | content-type: text/plain", "content_type_not_allowed"),
     (
@@ -186,8 +188,9 @@ fn every_reason_has_its_row() {
             "{}: row or exemption",
             reason.code()
         );
-        // Where operator or host is at fault, report mode forwards nothing.
-        assert_eq!(reason.may_be_reported(), reason.status() != 503, "{}", reason.code());
+        // Where operator or host is at fault, and where there is no request to judge, report mode forwards nothing.
+        let is_refused = reason.status() == 503 || reason == Reason::UpgradeNotAllowed;
+        assert_eq!(reason.may_be_reported(), !is_refused, "{}", reason.code());
     }
 }
 
@@ -238,8 +241,8 @@ fn cheap_comes_before_dear() {
     for (reason, wrong, right) in [
         ("path_malformed", "/hooks;a", "/hooks"),
         ("no_policy", ":authority: other", ":authority: hooks"),
-        ("method_not_allowed", "GET", "POST"),
         ("upgrade_not_allowed", "upgrade: ", "x-upgrade: "),
+        ("method_not_allowed", "GET", "POST"),
         ("content_type_not_allowed", "text/plain", "application/json"),
         ("content_encoding_not_allowed", "br |", "identity |"),
         ("source_ip_not_allowed", "192.0.3.1", "192.0.2.1"),
@@ -334,7 +337,8 @@ fn report_mode_forwards_and_loosens_nothing_else() {
         &[
             ("POST /hooks | x-token: token-0123456789", "allow", "ok"),
             ("POST /hooks", "report", "token_missing"),
-            ("POST /hooks | upgrade: websocket", "report", "upgrade_not_allowed"),
+            // A tunnel holds no request that could be reported.
+            ("POST /hooks | upgrade: websocket", "deny", "upgrade_not_allowed"),
             ("POST /hooks | content-encoding: gzip", "report", "content_encoding_not_allowed"),
             ("POST /hooks | x-token: token-0123456789 || 123", "report", "body_too_large"),
             ("PUT /hooks", "deny", "token_missing"),

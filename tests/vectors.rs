@@ -364,7 +364,8 @@ fn every_provider_has_its_vectors_and_every_vector_its_provider() {
     let named: BTreeSet<String> =
         catalogue.as_object().unwrap().keys().map(|name| format!("{name}.json")).collect();
     let files = fs::read_dir(DIRECTORY).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-    assert_eq!(files.collect::<BTreeSet<_>>(), named);
+    let vectors_of: BTreeSet<String> = files.filter(|name| name.ends_with(".json")).collect();
+    assert_eq!(vectors_of, named);
     let mut valid = BTreeSet::new();
     let mut names = BTreeSet::new();
     for (_, vector, delivery) in vectors() {

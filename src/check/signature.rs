@@ -1,19 +1,24 @@
 //! The signature check: did someone who holds the secret sign these bytes, lately?
 //!
 //! Responsible for one shape that covers every provider: fields that say where values sit, a template of the signed
-//! content, an algorithm, a freshness. The body is hashed as it comes and never kept. Refuses to know any provider by
+//! content, an algorithm, a freshness. The body is hashed as it comes and not kept, a signed form aside. Refuses to know any provider by
 //! name: those are data (`src/providers.json`).
 
 pub mod content;
 pub mod field;
 pub mod freshness;
+pub mod json;
+pub mod key;
 pub mod mac;
+pub mod public_key;
 
-use crate::check::signature::content::SignedContent;
+use crate::check::signature::content::{Body, SignedContent};
 use crate::check::signature::field::{Field, Found, Place};
 use crate::check::signature::freshness::Freshness;
-use crate::check::signature::mac::{Algorithm, BodyDigest, Encoding, Key, Mac};
-use crate::request::{Facts, Occurrence};
+use crate::check::signature::json::{Answer, Search};
+use crate::check::signature::key::{Algorithm, Attempt, Key};
+use crate::check::signature::mac::{BodyDigest, Encoding};
+use crate::request::{Facts, Millis, Occurrence};
 use crate::secret::{Secret, equal};
 use crate::verdict::Reason;
 use std::rc::Rc;
@@ -24,7 +29,7 @@ pub const MAX_CANDIDATES: usize = 16;
 /// How one signature is laid out.
 #[derive(Clone, Debug)]
 pub struct Scheme {
-    /// What computes the tag. Always the configuration's choice, never the request's.
+    /// What it is verified with.
     pub algorithm: Algorithm,
     /// Where the claimed signatures sit, at least one place.
     pub signature: Vec<Field>,
@@ -77,53 +82,63 @@ impl SignatureCheck {
     pub fn begin(&self, facts: &Facts<'_>) -> Result<Running, Reason> {
         let scheme = &self.scheme;
         let claims = self.claims(facts)?;
-        let timestamp = match &scheme.freshness {
-            Some(freshness) => Some(freshness.judge(facts)?),
-            None => None,
-        };
+        let mut later = Vec::new();
+        for field in &scheme.signature {
+            later
+                .extend(field.search().map(|search| (search, Later::Claims(field.clone(), scheme.encoding))));
+        }
+        let mut timestamp = None;
+        if let Some(freshness) = &scheme.freshness {
+            match freshness.field.search() {
+                Some(search) => later.push((search, Later::Time(freshness.clone(), facts.now))),
+                None => timestamp = Some(freshness.judge(facts)?),
+            }
+        }
         let mut digests = Vec::new();
         for equality in &scheme.require {
             digests.extend(equality.begin(facts)?);
         }
+        if let Some(field) = &scheme.delivery_id {
+            later.extend(field.search().map(|search| (search, Later::DeliveryId)));
+        }
         let id = scheme.delivery_id.as_ref().map(|field| field.read(facts));
-        let values = content::Values {
-            facts,
-            timestamp: timestamp.as_deref(),
-            id: id.as_ref(),
-            public_url: self.public_url.as_deref(),
-        };
-        let (before, after) = scheme.signed.render(&values)?;
-        let valid = self.secrets.iter().filter(|secret| secret.validity.admits(facts.now));
-        let macs = valid.map(|secret| (secret.id.clone(), secret.value.start(&before))).collect();
-        Ok(Running { macs, claims, digests, after })
+        let mut attempts = Vec::new();
+        for secret in self.secrets.iter().filter(|secret| secret.validity.admits(facts.now)) {
+            let values = content::Values {
+                facts,
+                timestamp: timestamp.as_deref(),
+                id: id.as_ref(),
+                public_url: self.public_url.as_deref(),
+                secret: secret.value.text(),
+            };
+            let (before, after) = scheme.signed.render(&values)?;
+            let attempt = secret.value.start(&before, &claims);
+            attempts.push(Signer { id: secret.id.clone(), attempt, after });
+        }
+        let form = if scheme.signed.body() == Body::Form { Some(Vec::new()) } else { None };
+        Ok(Running { attempts, claims, digests, later, form, hashes_body: scheme.signed.body() == Body::Raw })
     }
 
-    /// The claimed tags, decoded. One that cannot be decoded is skipped beside others.
+    /// The claimed tags of the headers, decoded. One that cannot be decoded is skipped beside others.
     fn claims(&self, facts: &Facts<'_>) -> Result<Vec<Vec<u8>>, Reason> {
         let mut reason = Reason::SignatureMissing;
         let mut claims = Vec::new();
         let mut looked_at = 0_usize;
         for field in &self.scheme.signature {
             match field.read(facts) {
+                Found::Later => return Ok(Vec::new()),
                 Found::Absent => {}
                 Found::Ambiguous => return Err(Reason::SignatureAmbiguous),
                 Found::Items(items) => {
                     reason = Reason::SignatureMalformed;
                     let left = MAX_CANDIDATES.saturating_sub(looked_at);
-                    for item in items.iter().take(left) {
-                        looked_at = looked_at.saturating_add(1);
-                        claims.extend(self.scheme.encoding.decode(item));
-                    }
+                    looked_at = looked_at.saturating_add(items.len().min(left));
+                    claims
+                        .extend(items.iter().take(left).filter_map(|item| self.scheme.encoding.decode(item)));
                 }
             }
         }
         if claims.is_empty() { Err(reason) } else { Ok(claims) }
-    }
-
-    /// The sender's id of the delivery, for the record: it is not proven where the scheme does not sign it.
-    #[must_use]
-    pub fn delivery_id(&self, facts: &Facts<'_>) -> Option<Rc<str>> {
-        self.scheme.delivery_id.as_ref()?.printable(facts)
     }
 }
 
@@ -141,44 +156,104 @@ impl Equality {
         }
     }
 }
-/// A signature check that waits for the rest of the body.
+/// What a search in the body is for.
+#[derive(Clone, Debug)]
+enum Later {
+    Claims(Field, Encoding),
+    Time(Freshness, Millis),
+    DeliveryId,
+}
+
+/// One secret that may have signed.
 #[derive(Debug)]
-pub struct Running {
-    macs: Vec<(Option<Rc<str>>, Mac)>,
-    claims: Vec<Vec<u8>>,
-    digests: Vec<(BodyDigest, Vec<u8>)>,
+struct Signer {
+    id: Option<Rc<str>>,
+    attempt: Attempt,
     after: Vec<u8>,
 }
 
+/// A signature check that waits for the rest of the body.
+#[derive(Debug)]
+pub struct Running {
+    attempts: Vec<Signer>,
+    claims: Vec<Vec<u8>>,
+    digests: Vec<(BodyDigest, Vec<u8>)>,
+    later: Vec<(Search, Later)>,
+    /// The body of a scheme that signs a form. It cannot be sorted before it is whole, so it is kept.
+    form: Option<Vec<u8>>,
+    hashes_body: bool,
+}
+
+/// A signature that holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The id of the secret that signed, if it has one.
+    pub secret_id: Option<Rc<str>>,
+    /// The sender's id of the delivery, where it sits in the body.
+    pub delivery_id: Option<Rc<str>>,
+}
+
 impl Running {
-    /// Hashes the next bytes of the body.
+    /// Takes the next bytes of the body.
     pub fn update(&mut self, chunk: &[u8]) {
-        for (_, mac) in &mut self.macs {
-            mac.update(chunk);
+        if self.hashes_body {
+            for signer in &mut self.attempts {
+                signer.attempt.update(chunk);
+            }
+        }
+        if let Some(form) = &mut self.form {
+            form.extend_from_slice(chunk);
         }
         for (digest, _) in &mut self.digests {
             digest.update(chunk);
         }
+        for (search, _) in &mut self.later {
+            search.update(chunk);
+        }
     }
 
-    /// Compares every claimed tag with the tag of every secret, without an early exit.
-    ///
-    /// Returns the id of the secret that signed, if it has one.
+    /// Compares every claim with every secret, without an early exit; then what the body says of itself.
     ///
     /// # Errors
-    /// `signature_mismatch`, or `requirement_not_met` when the body is not the one that the scheme demands.
-    pub fn finish(self) -> Result<Option<Rc<str>>, Reason> {
-        let mut signer = None;
-        for (id, mac) in self.macs {
-            let tag = mac.finish(&self.after);
-            for claim in &self.claims {
-                if equal(&tag, claim) {
-                    signer = Some(id.clone());
+    /// `signature_mismatch`; `requirement_not_met` when the body is not the one that the scheme demands; the reasons of
+    /// a signature or time that sits in the body.
+    pub fn finish(mut self) -> Result<Held, Reason> {
+        let mut held = Held::default();
+        let mut time = Ok(());
+        for (search, later) in std::mem::take(&mut self.later) {
+            let answer = search.finish();
+            match later {
+                Later::Claims(field, encoding) => self.claims = claims_of(&field, encoding, answer)?,
+                Later::Time(freshness, now) => time = freshness.judge_answer(answer, now),
+                Later::DeliveryId => {
+                    if let Answer::Value(id) = answer {
+                        held.delivery_id = field::printable(&id);
+                    }
                 }
             }
         }
-        let signer = signer.ok_or(Reason::SignatureMismatch)?;
+        let form = self.form.as_deref().map(content::form).unwrap_or_default();
+        let mut signer = None;
+        for Signer { id, mut attempt, after } in self.attempts {
+            attempt.update(&form);
+            if attempt.finish(&after, &self.claims) {
+                signer = Some(id);
+            }
+        }
+        held.secret_id = signer.ok_or(Reason::SignatureMismatch)?;
+        time?;
         let same_body = self.digests.into_iter().all(|(digest, claimed)| equal(&digest.finish(), &claimed));
-        if same_body { Ok(signer) } else { Err(Reason::RequirementNotMet) }
+        if same_body { Ok(held) } else { Err(Reason::RequirementNotMet) }
     }
+}
+
+fn claims_of(field: &Field, encoding: Encoding, answer: Answer) -> Result<Vec<Vec<u8>>, Reason> {
+    let value = match answer {
+        Answer::Absent => return Err(Reason::SignatureMissing),
+        Answer::Ambiguous => return Err(Reason::SignatureAmbiguous),
+        Answer::Value(value) => value,
+    };
+    let claims: Vec<Vec<u8>> =
+        field.items(&value).into_iter().filter_map(|item| encoding.decode(item)).collect();
+    if claims.is_empty() { Err(Reason::SignatureMalformed) } else { Ok(claims) }
 }

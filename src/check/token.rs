@@ -26,8 +26,8 @@ pub enum Place {
         /// The user name that must come with it.
         username: Fingerprint,
     },
-    /// The same, for a secret that is the whole `username:password`.
-    BasicPair,
+    /// The same, for a secret that is `username:password`, or a password that goes with any user name.
+    BasicAny,
 }
 
 /// The header that Bearer and Basic tokens travel in.
@@ -40,7 +40,7 @@ impl Place {
         match self {
             Self::Query(_) => None,
             Self::Header(name) => Some(name),
-            Self::Bearer | Self::Basic { .. } | Self::BasicPair => Some(AUTHORIZATION),
+            Self::Bearer | Self::Basic { .. } | Self::BasicAny => Some(AUTHORIZATION),
         }
     }
 }
@@ -63,16 +63,23 @@ impl TokenCheck {
     /// `token_missing`, `token_ambiguous` when it is there more than once, `token_mismatch`.
     pub fn judge(&self, facts: &Facts<'_>) -> Result<Option<Rc<str>>, Reason> {
         let presented = self.presented(facts)?;
-        let given = Fingerprint::of(&presented);
+        let given = [Fingerprint::of(&presented), Fingerprint::of(self.password(&presented))];
         let mut matched = None;
         for secret in &self.secrets {
             // No early exit: how long it takes does not tell which secret it was.
-            let same = secret.value.matches(&given);
+            let same = given.iter().fold(false, |same, given| secret.value.matches(given) | same);
             if same && secret.validity.admits(facts.now) {
                 matched = Some(secret.id.clone());
             }
         }
         matched.ok_or(Reason::TokenMismatch)
+    }
+
+    /// The part that may be compared alone: with [`Place::BasicAny`] what follows the user name.
+    fn password<'p>(&self, presented: &'p [u8]) -> &'p [u8] {
+        let colon =
+            presented.iter().position(|byte| *byte == b':').filter(|_| matches!(self.place, Place::BasicAny));
+        colon.and_then(|at| presented.get(at.checked_add(1)?..)).unwrap_or(presented)
     }
 
     fn presented<'a>(&self, facts: &Facts<'a>) -> Result<Cow<'a, [u8]>, Reason> {
@@ -84,7 +91,7 @@ impl TokenCheck {
         match &self.place {
             Place::Query(_) | Place::Header(_) => Ok(Cow::Borrowed(value)),
             Place::Bearer => credentials(value, b"bearer").map(Cow::Borrowed),
-            Place::BasicPair => basic(value).map(Cow::Owned),
+            Place::BasicAny => basic(value).map(Cow::Owned),
             Place::Basic { username } => {
                 let pair = basic(value)?;
                 let mut parts = pair.splitn(2, |byte| *byte == b':');
@@ -110,6 +117,10 @@ fn basic(value: &[u8]) -> Result<Vec<u8>, Reason> {
 
 /// What follows the scheme's name (in any case) and its blanks (RFC 9110 11.4). Another scheme is no token at all.
 fn credentials<'a>(value: &'a [u8], scheme: &[u8]) -> Result<&'a [u8], Reason> {
+    // Envoy joins two Authorization headers with a comma, which no credential holds (RFC 6750 2.1, RFC 7617 2).
+    if value.contains(&b',') {
+        return Err(Reason::TokenAmbiguous);
+    }
     let (given, rest) = value.split_at_checked(scheme.len()).ok_or(Reason::TokenMissing)?;
     if !given.eq_ignore_ascii_case(scheme) || rest.first().is_some_and(|byte| *byte != b' ') {
         return Err(Reason::TokenMissing);
@@ -138,6 +149,8 @@ mod tests {
         TokenCheck { place, secrets: vec![secret] }.judge(&facts)
     }
 
+    type Row<'r> = (Place, &'r [(&'r str, &'r str)], Result<Option<Rc<str>>, Reason>);
+
     #[test]
     fn a_token_is_found_where_it_is_configured() {
         let held = Ok(Some(Rc::from("one")));
@@ -147,7 +160,7 @@ mod tests {
         let query = || Place::Query(Rc::from("token"));
         let header = || Place::Header(Rc::from("x-token"));
         let basic = || Place::Basic { username: Fingerprint::of(b"user") };
-        let rows: Vec<(Place, &[(&str, &str)], Result<Option<Rc<str>>, Reason>)> = vec![
+        let rows: Vec<Row<'_>> = vec![
             (query(), &[(":path", "/p?a=1&token=s3cret")], held.clone()),
             (query(), &[(":path", "/p?tok%65n=s%33cret")], held.clone()),
             (query(), &[(":path", "/p?token=s3cre")], mismatch.clone()),
@@ -164,6 +177,7 @@ mod tests {
             (Place::Bearer, &[("authorization", "bEARER  s3cret")], held.clone()),
             (Place::Bearer, &[("authorization", "Bearers3cret")], missing.clone()),
             (Place::Bearer, &[("authorization", "Bearer")], mismatch.clone()),
+            (Place::Bearer, &[("authorization", "Bearer s3cret,Bearer s3cret")], ambiguous.clone()),
             (Place::Bearer, &[("authorization", "Basic dXNlcjpzM2NyZXQ=")], missing.clone()),
             (basic(), &[("authorization", "Basic dXNlcjpzM2NyZXQ=")], held.clone()),
             (basic(), &[("authorization", "basic dXNlcjpzM2NyZXQ=")], held.clone()),
@@ -176,11 +190,15 @@ mod tests {
         for (place, pairs, verdict) in rows {
             assert_eq!(judge(place.clone(), "s3cret", pairs), verdict, "{place:?} {pairs:?}");
         }
-        let pair = judge(Place::BasicPair, "user:s3cret", &[("authorization", "Basic dXNlcjpzM2NyZXQ=")]);
-        assert_eq!(pair, held);
-        assert_eq!(
-            judge(Place::BasicPair, "user:s3cre", &[("authorization", "Basic dXNlcjpzM2NyZXQ=")]),
-            mismatch
-        );
+        let pair = [("authorization", "Basic dXNlcjpzM2NyZXQ=")];
+        for (secret, verdict) in [
+            ("user:s3cret", &held),
+            ("s3cret", &held),
+            ("user:s3cre", &mismatch),
+            ("user", &mismatch),
+            ("other:s3cret", &mismatch),
+        ] {
+            assert_eq!(judge(Place::BasicAny, secret, &pair), *verdict, "{secret}");
+        }
     }
 }

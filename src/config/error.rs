@@ -42,8 +42,8 @@ pub enum Wrong {
     HostBits(String, String),
     /// An environment variable that is not set.
     Unset(String),
-    /// Another policy has the name.
-    NameTaken,
+    /// The policy of this place has the name already.
+    NameTaken(String),
     /// Another policy governs the same requests.
     Rival(String),
     /// The contract knows it, this release does not.
@@ -76,7 +76,7 @@ impl fmt::Display for Wrong {
             Self::Unset(variable) => {
                 write!(f, "the environment variable {variable:?} is not set in the Wasm VM")
             }
-            Self::NameTaken => f.write_str("another policy has the same name"),
+            Self::NameTaken(name) => write!(f, "{name:?} is the name of an earlier policy"),
             Self::Rival(name) => {
                 write!(f, "governs the same requests as the policy {name:?}: same path, host and method")
             }

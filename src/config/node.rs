@@ -34,16 +34,25 @@ impl<'a> Node<'a> {
         &self.at
     }
 
+    /// The place of a key of this object.
+    pub(crate) fn child(&self, key: &str) -> Self {
+        Self { at: format!("{}.{key}", self.at), value: self.value }
+    }
+
     pub(crate) fn error(&self, wrong: Wrong) -> ConfigError {
         ConfigError { at: self.at.clone(), wrong }
     }
 
-    fn type_error(&self, expected: &'static str) -> ConfigError {
+    pub(crate) fn type_error(&self, expected: &'static str) -> ConfigError {
         self.error(Wrong::Type(expected, self.value.type_name()))
     }
 
     pub(crate) fn is_text(&self) -> bool {
         matches!(self.value, Json::Text(_))
+    }
+
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self.value, Json::Object(_))
     }
 
     pub(crate) fn is_list(&self) -> bool {

@@ -38,7 +38,9 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Policy, C
     let mut leaves = Vec::new();
     let node = object.required("require")?;
     let requirement = if node.is_text() {
-        node.choice(&[("nothing", ())])?;
+        if node.text()? != "nothing" {
+            return Err(node.error(Wrong::Rule(r#"must be an object, or the word "nothing""#)));
+        }
         reader.warn(&node, "nothing is required: whoever knows the path gets through");
         None
     } else {
@@ -119,6 +121,9 @@ fn path_pattern(node: &Node<'_>) -> Result<PathPattern, ConfigError> {
     if node.is_text() {
         return path_text(node).map(PathPattern::Exact);
     }
+    if !node.is_object() {
+        return Err(node.type_error("a string, an object with `exact` or `prefix`, or a list of these"));
+    }
     let object = node.object(&["exact", "prefix"])?;
     let (kind, text) =
         object.exactly_one(&["exact", "prefix"], "must have exactly one of `exact` and `prefix`")?;
@@ -136,7 +141,9 @@ fn path_text(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
         return value("must be a path alone, without query or fragment");
     }
     if path::is_malformed(text.as_bytes()) {
-        return value("can be read in more than one way, and a request for it is refused (path_malformed)");
+        return value(
+            "has a segment, escape or character for which every request is refused (path_malformed)",
+        );
     }
     Ok(Rc::from(text))
 }

@@ -9,10 +9,13 @@ use super::json::Json;
 use super::node::{Node, Object, is_header_name};
 use super::requirement::fingerprints;
 use super::secret::{self, Material};
-use crate::check::signature::content::{Part, SignedContent, TemplateError};
+use crate::check::signature::content::{Body, Part, SignedContent, TemplateError};
 use crate::check::signature::field::{Field, Place};
 use crate::check::signature::freshness::{Freshness, Unit};
-use crate::check::signature::mac::{Algorithm, Encoding, Key};
+use crate::check::signature::json;
+use crate::check::signature::key::{Algorithm, Key};
+use crate::check::signature::mac::Encoding;
+use crate::check::signature::public_key::pem;
 use crate::check::signature::{Equality, Expected, Scheme, SignatureCheck};
 use crate::check::token::{Place as TokenPlace, TokenCheck};
 use crate::policy::{Check, Leaf};
@@ -22,8 +25,6 @@ use data_encoding::{BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 use std::rc::Rc;
 
 const DAY: u64 = 86_400;
-const ALGORITHMS: [&str; 4] = ["hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha1"];
-const LATER_ALGORITHMS: [&str; 4] = ["ed25519", "ecdsa-p256-sha256", "rsa-sha256", "sha256"];
 const ENCODINGS: [(&str, Encoding); 3] =
     [("hex", Encoding::Hex), ("base64", Encoding::Base64), ("base64url", Encoding::Base64Url)];
 
@@ -73,7 +74,7 @@ pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result
         }
     };
     let check = signature_check(&object, scheme, &form, reader)?;
-    if !check.scheme.signed.covers_body() && check.scheme.require.is_empty() {
+    if check.scheme.signed.body() == Body::Unsigned && check.scheme.require.is_empty() {
         reader.warn(&source, "the signature does not cover the body");
     }
     let delivery_id = check.scheme.delivery_id.clone();
@@ -124,12 +125,19 @@ fn key(
     };
     let bare = form.prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_str())).unwrap_or(text);
     let decoded = match form.encoding {
+        _ if algorithm.is_public() && bare.contains("-----BEGIN ") => pem(bare),
         KeyEncoding::Utf8 => Some(bare.as_bytes().to_vec()),
         KeyEncoding::Hex => HEXLOWER_PERMISSIVE.decode(bare.as_bytes()).ok(),
         KeyEncoding::Base64 => BASE64_NOPAD.decode(bare.trim_end_matches('=').as_bytes()).ok(),
     };
-    let undecodable =
-        || node.error(Wrong::Rule("the secret is not in the encoding of the scheme (hex or base64)"));
+    let complaint = match form.encoding {
+        _ if algorithm.is_public() => {
+            "is not a strong public key of the scheme's kind, in its encoding or in PEM"
+        }
+        KeyEncoding::Hex => "the secret is not hexadecimal, as the scheme needs it",
+        KeyEncoding::Base64 | KeyEncoding::Utf8 => "the secret is not base64, as the scheme needs it",
+    };
+    let undecodable = || node.error(Wrong::Rule(complaint));
     let bytes = decoded.ok_or_else(undecodable)?;
     if bytes.is_empty() {
         return Err(node.error(Wrong::Rule("the secret is empty after its prefix")));
@@ -155,7 +163,8 @@ fn from_catalogue(source: &Node<'_>, name: &str) -> Result<(Block, Option<Field>
     Ok((Block::Token(token_place(&node)?), delivery_id))
 }
 
-/// How a provider of the catalogue sends a token. Basic credentials are the whole pair, `username:password`.
+/// How a provider of the catalogue sends a token. For Basic credentials the secret is
+/// `username:password`, or the password alone where any user name will do.
 fn token_place(node: &Node<'_>) -> Result<TokenPlace, ConfigError> {
     let object = node.object(&["header", "bearer", "basic"])?;
     let complaint = "must have exactly one of `header`, `bearer` and `basic`";
@@ -163,7 +172,7 @@ fn token_place(node: &Node<'_>) -> Result<TokenPlace, ConfigError> {
     Ok(match kind {
         "header" => TokenPlace::Header(Rc::from(place.header_name()?)),
         "bearer" => TokenPlace::Bearer,
-        _ => TokenPlace::BasicPair,
+        _ => TokenPlace::BasicAny,
     })
 }
 
@@ -181,17 +190,31 @@ fn read_scheme(node: &Node<'_>) -> Result<(Scheme, KeyForm), ConfigError> {
         "encoding",
     ])?;
     if let Some(misplaced) = object.get("encoding") {
-        return Err(misplaced.error(Wrong::Rule("belongs into `signature`")));
+        return Err(misplaced.error(Wrong::Rule("belongs in `signature`")));
     }
     let signed_node = object.required("signed")?;
     let signed = template(&signed_node)?;
     let (signature, encoding) = signature_fields(&object.required("signature")?)?;
     let delivery_id = object.get("delivery_id").map(|node| field(&node)).transpose()?;
-    if signed.has(&Part::Id) && delivery_id.is_none() {
-        return Err(signed_node.error(Wrong::Rule("has `{id}`, so the scheme needs `delivery_id`")));
+    let is_id_in_headers = delivery_id.as_ref().is_some_and(|field| field.search().is_none());
+    if signed.has(&Part::Id) && !is_id_in_headers {
+        return Err(signed_node
+            .error(Wrong::Rule("has `{id}`, so the scheme needs a `delivery_id` outside the body")));
+    }
+    let algorithm = object.required("algorithm")?.choice(&Algorithm::NAMES)?;
+    if signed.has(&Part::Secret) != (algorithm == Algorithm::Sha256) {
+        return Err(signed_node
+            .error(Wrong::Rule("`{secret}` goes with the algorithm `sha256`, and that with nothing else")));
+    }
+    if signed.body() != Body::Unsigned && signature.iter().any(|field| field.search().is_some()) {
+        return Err(signed_node.error(Wrong::Rule("has the body, and no signature can sign itself")));
+    }
+    if algorithm == Algorithm::Ed25519 && signature.iter().any(|field| field.search().is_some()) {
+        return Err(signed_node
+            .error(Wrong::Rule("an Ed25519 signature is needed before the body, so it cannot be in it")));
     }
     let scheme = Scheme {
-        algorithm: algorithm(&object.required("algorithm")?)?,
+        algorithm,
         signature,
         encoding,
         freshness: freshness(&object, &signed_node, &signed)?,
@@ -203,23 +226,12 @@ fn read_scheme(node: &Node<'_>) -> Result<(Scheme, KeyForm), ConfigError> {
     Ok((scheme, form))
 }
 
-fn algorithm(node: &Node<'_>) -> Result<Algorithm, ConfigError> {
-    let name = node.text()?;
-    if LATER_ALGORITHMS.contains(&name) {
-        return Err(node.error(Wrong::NotYet("the algorithm")));
-    }
-    Algorithm::from_name(name).ok_or_else(|| node.not_one_of(ALGORITHMS.into_iter()))
-}
-
 fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
     let text = node.filled_text()?;
     let wrong = |error| match error {
         TemplateError::Unbalanced => Wrong::Rule("has a `{` or `}` without its counterpart"),
-        TemplateError::TwoBodies => Wrong::Rule("has `{body}` more than once"),
+        TemplateError::TwoBodies => Wrong::Rule("has `{body}` or `{form}` more than once"),
         TemplateError::SignsNothing => Wrong::Rule("has neither `{body}` nor the URL: it would sign nothing"),
-        TemplateError::Unknown(name) if name == "form" || name == "secret" => {
-            Wrong::NotYet("`{form}` and `{secret}`")
-        }
         TemplateError::Unknown(name) => Wrong::Value(format!("{{{name}}}"), "is not a placeholder"),
     };
     let content = SignedContent::parse(text).map_err(|error| node.error(wrong(error)))?;
@@ -257,7 +269,13 @@ fn field_of(object: &Object<'_>) -> Result<Field, ConfigError> {
     let place = match kind {
         "header" => Place::Header(Rc::from(node.header_name()?)),
         "query" => Place::Query(Rc::from(node.filled_text()?)),
-        _ => return Err(node.error(Wrong::NotYet("a value inside the body"))),
+        _ => {
+            let path = json::pointer(node.text()?);
+            let complaint = "is not a JSON pointer (RFC 6901), such as /event/time";
+            Place::Json(path.ok_or_else(|| {
+                node.error(Wrong::Value(node.text().unwrap_or_default().to_owned(), complaint))
+            })?)
+        }
     };
     let split = match object.get("split") {
         Some(node) => match node.text()?.as_bytes() {
@@ -284,15 +302,22 @@ fn freshness(
             None => Ok(None),
         };
     };
-    if !signed.has(&Part::Timestamp) {
-        return Err(node.error(Wrong::Rule("is not part of `signed`: anyone could write any time")));
-    }
     let place = node.object(&["header", "query", "json", "split", "prefix", "unit"])?;
     let unit = place.required("unit")?;
     let units = ["s", "ms", "rfc3339", "http-date"];
     let seconds_of = |key, default| object.get(key).map_or(Ok(default), |node| seconds(&node));
+    let field = field_of(&place)?;
+    let is_signed = match field.search() {
+        Some(_) => signed.body() == Body::Raw && !signed.has(&Part::Timestamp),
+        None => signed.has(&Part::Timestamp),
+    };
+    if !is_signed {
+        let complaint =
+            "is not part of `signed`: anyone could write any time (one inside the body is part of `{body}`)";
+        return Err(node.error(Wrong::Rule(complaint)));
+    }
     Ok(Some(Freshness {
-        field: field_of(&place)?,
+        field,
         unit: Unit::from_name(unit.text()?).ok_or_else(|| unit.not_one_of(units.into_iter()))?,
         tolerance_seconds: seconds_of("tolerance_seconds", 300)?,
         future_seconds: seconds_of("future_seconds", 60)?,

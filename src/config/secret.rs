@@ -93,18 +93,24 @@ fn from_environment(
     reader: &Reader<'_>,
 ) -> Result<String, ConfigError> {
     let name = source.filled_text()?;
-    if name.contains(['=', '\0']) {
+    // A secret that was pasted here by mistake is not quoted.
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let is_name = name.bytes().next().is_some_and(is_letter)
+        && name.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit());
+    if !is_name || name.len() > 128 {
         return Err(source.error(Wrong::Rule("is not the name of an environment variable")));
     }
     let unset = || source.error(Wrong::Unset(name.to_owned()));
     let mut text = (reader.env)(name).ok_or_else(unset)?;
+    let mut place = (source, "the environment variable is empty");
     if let Some(key) = key {
         text = member(source, key, &text)?;
+        place = (key, "that member of the environment variable is empty");
     }
     let trimmed = text.strip_suffix('\n').unwrap_or(&text);
     let trimmed = trimmed.strip_suffix('\r').unwrap_or(trimmed);
     match trimmed.is_empty() {
-        true => Err(source.error(Wrong::Rule("the environment variable is empty"))),
+        true => Err(place.0.error(Wrong::Rule(place.1))),
         false => Ok(trimmed.to_owned()),
     }
 }

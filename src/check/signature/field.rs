@@ -1,30 +1,34 @@
-//! Where a value sits in a request: a header or a query parameter, with an optional split and prefix.
+//! Where a value sits in a request: a header, a query parameter or a JSON body, with an optional split and prefix.
 //!
 //! Responsible for the one idea that makes providers data: Stripe's `t=1,v1=ab` and Slack's `v0=ab` are the same
 //! thing with other letters. Refuses to know what the value means.
 
 use crate::check::signature::MAX_CANDIDATES;
+use crate::check::signature::json::Search;
 use crate::query;
 use crate::request::{Facts, Occurrence};
 use std::borrow::Cow;
 use std::rc::Rc;
 
-/// A header or a query parameter.
+/// A header, a query parameter, or a place in the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The header of this name.
     Header(Rc<str>),
     /// The query parameter of this name, decoded once.
     Query(Rc<str>),
+    /// The value in a JSON body that these parts of a pointer lead to.
+    Json(Vec<Vec<u8>>),
 }
 
 impl Place {
-    /// The value there, as it came.
+    /// The value there, as it came; of a place in the body nothing is known yet.
     #[must_use]
     pub fn read<'a>(&self, facts: &Facts<'a>) -> Occurrence<Cow<'a, [u8]>> {
         match self {
             Self::Header(name) => facts.headers.one(name.as_bytes()).map(Cow::Borrowed),
             Self::Query(name) => query::one(facts.query(), name.as_bytes()).map(Cow::Owned),
+            Self::Json(_) => Occurrence::Absent,
         }
     }
 }
@@ -43,6 +47,8 @@ pub struct Field {
 /// What is found there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
+    /// It sits in the body.
+    Later,
     /// No such header or parameter.
     Absent,
     /// The header or parameter more than once.
@@ -55,6 +61,9 @@ impl Field {
     /// Reads the field.
     #[must_use]
     pub fn read<'a>(&self, facts: &Facts<'a>) -> Found<'a> {
+        if matches!(self.place, Place::Json(_)) {
+            return Found::Later;
+        }
         match self.place.read(facts) {
             Occurrence::Absent => Found::Absent,
             Occurrence::Many => Found::Ambiguous,
@@ -75,7 +84,18 @@ impl Field {
         printable(item)
     }
 
-    fn items<'v>(&self, value: &'v [u8]) -> Vec<&'v [u8]> {
+    /// The search through the body, where the value sits there.
+    #[must_use]
+    pub fn search(&self) -> Option<Search> {
+        match &self.place {
+            Place::Json(path) => Some(Search::new(path.clone())),
+            Place::Header(_) | Place::Query(_) => None,
+        }
+    }
+
+    /// The items of a value that count, without their prefix; no more than are looked at.
+    #[must_use]
+    pub fn items<'v>(&self, value: &'v [u8]) -> Vec<&'v [u8]> {
         let prefix = self.prefix.as_deref().unwrap_or_default().as_bytes();
         match self.split {
             None => value.strip_prefix(prefix).into_iter().collect(),

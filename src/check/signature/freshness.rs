@@ -4,6 +4,7 @@
 //! can overflow. Refuses to know the clock: now is a fact of the request.
 
 use crate::check::signature::field::{Field, Found};
+use crate::check::signature::json::Answer;
 use crate::request::{Facts, Millis, decimal};
 use crate::verdict::Reason;
 use std::borrow::Cow;
@@ -79,7 +80,7 @@ impl Freshness {
     /// it is there more than once.
     pub fn judge<'a>(&self, facts: &Facts<'a>) -> Result<Cow<'a, [u8]>, Reason> {
         let mut items = match self.field.read(facts) {
-            Found::Absent => return Err(Reason::TimestampMissing),
+            Found::Absent | Found::Later => return Err(Reason::TimestampMissing),
             Found::Ambiguous => return Err(Reason::SignatureAmbiguous),
             Found::Items(items) => items.into_iter(),
         };
@@ -87,11 +88,33 @@ impl Freshness {
         if items.next().is_some() {
             return Err(Reason::SignatureAmbiguous);
         }
-        let sent = self.unit.read(&raw).ok_or(Reason::TimestampMalformed)?;
+        self.admit(&raw, facts.now)?;
+        Ok(raw)
+    }
+
+    /// Judges a time that sits in the body.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn judge_answer(&self, answer: Answer, now: Millis) -> Result<(), Reason> {
+        let value = match answer {
+            Answer::Absent => return Err(Reason::TimestampMissing),
+            Answer::Ambiguous => return Err(Reason::SignatureAmbiguous),
+            Answer::Value(value) => value,
+        };
+        match self.field.items(&value).as_slice() {
+            [] => Err(Reason::TimestampMissing),
+            [raw] => self.admit(raw, now),
+            _ => Err(Reason::SignatureAmbiguous),
+        }
+    }
+
+    fn admit(&self, raw: &[u8], now: Millis) -> Result<(), Reason> {
+        let sent = self.unit.read(raw).ok_or(Reason::TimestampMalformed)?;
         // A sender that writes whole seconds is compared with whole seconds.
         let now = match self.unit {
-            Unit::Seconds | Unit::HttpDate => facts.now.floor_to_second(),
-            Unit::Milliseconds | Unit::Rfc3339 => facts.now,
+            Unit::Seconds | Unit::HttpDate => now.floor_to_second(),
+            Unit::Milliseconds | Unit::Rfc3339 => now,
         };
         let age = now.0.saturating_sub(sent.0);
         if age > millis(self.tolerance_seconds) {
@@ -100,7 +123,7 @@ impl Freshness {
         if age < millis(self.future_seconds).saturating_neg() {
             return Err(Reason::TimestampFuture);
         }
-        Ok(raw)
+        Ok(())
     }
 }
 

@@ -1,0 +1,300 @@
+//! A value inside a JSON body, found while the body streams by.
+//!
+//! Responsible for following a JSON pointer (RFC 6901) through objects and lists without keeping the body and without
+//! recursion: what a body can make grow is one number. A key that occurs twice on the way, or that is written with
+//! escapes, makes the answer ambiguous. Refuses to validate what it does not need: the signature speaks for the rest.
+
+/// Longer keys and values are not compared or kept.
+const LONGEST: usize = 1024;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// No such value.
+    Absent,
+    /// More than one reading: a key twice, a key or text with escapes, or a text that is too long.
+    Ambiguous,
+    /// The text of a string, or a number or word as it stands.
+    Value(Vec<u8>),
+}
+
+/// A search in the making.
+#[derive(Clone, Debug)]
+pub struct Search {
+    path: Vec<Vec<u8>>,
+    /// How many containers are open.
+    depth: usize,
+    /// The open containers that lie on the path: at most as many as the pointer has parts.
+    open: Vec<Container>,
+    text: Option<Text>,
+    /// What a string or word at this place is.
+    expecting: Expecting,
+    scalar: Vec<u8>,
+    answer: Answer,
+}
+
+#[derive(Clone, Debug)]
+struct Container {
+    is_object: bool,
+    /// The index of the list entry that is being read.
+    index: usize,
+    /// Whether the part of the path was seen in it.
+    is_seen: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Text {
+    bytes: Vec<u8>,
+    is_odd: bool,
+    is_escaped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expecting {
+    /// Nothing that matters.
+    Nothing,
+    /// A key of the innermost open container.
+    Key,
+    /// The value that the path leads to or through.
+    Value,
+}
+
+/// The parts of a pointer: unescaped, at least one.
+#[must_use]
+pub fn pointer(text: &str) -> Option<Vec<Vec<u8>>> {
+    let parts = text.strip_prefix('/')?.split('/');
+    parts
+        .map(|part| {
+            let tildes = part.matches('~').count();
+            let known = part.matches("~0").count().saturating_add(part.matches("~1").count());
+            (tildes == known).then(|| part.replace("~1", "/").replace("~0", "~").into_bytes())
+        })
+        .collect()
+}
+
+impl Search {
+    /// A search for the value that these parts lead to.
+    #[must_use]
+    pub const fn new(path: Vec<Vec<u8>>) -> Self {
+        Self {
+            path,
+            depth: 0,
+            open: Vec::new(),
+            text: None,
+            expecting: Expecting::Value,
+            scalar: Vec::new(),
+            answer: Answer::Absent,
+        }
+    }
+
+    /// Reads the next bytes of the body.
+    pub fn update(&mut self, chunk: &[u8]) {
+        for byte in chunk {
+            match &mut self.text {
+                Some(text) => {
+                    if text.push(*byte) {
+                        self.end_text();
+                    }
+                }
+                None => self.outside(*byte),
+            }
+        }
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(mut self) -> Answer {
+        self.end_scalar();
+        self.answer
+    }
+
+    fn outside(&mut self, byte: u8) {
+        match byte {
+            b'"' => self.text = Some(Text::default()),
+            b'{' | b'[' => self.enter(byte == b'{'),
+            b'}' | b']' => {
+                self.end_scalar();
+                self.leave();
+            }
+            b',' => {
+                self.end_scalar();
+                self.next();
+            }
+            b':' | b' ' | b'\t' | b'\n' | b'\r' => self.end_scalar(),
+            _ if self.expecting == Expecting::Value && self.scalar.len() <= LONGEST => self.scalar.push(byte),
+            _ => {}
+        }
+    }
+
+    /// Whether the innermost open container is one of the path's.
+    const fn is_on_path(&self) -> bool {
+        self.depth == self.open.len()
+    }
+
+    fn enter(&mut self, is_object: bool) {
+        let leads_on = self.is_on_path() && self.expecting == Expecting::Value;
+        self.depth = self.depth.saturating_add(1);
+        if leads_on && self.open.len() < self.path.len() {
+            self.open.push(Container { is_object, index: 0, is_seen: false });
+            self.expect_in_container();
+        } else {
+            self.expecting = Expecting::Nothing;
+        }
+    }
+
+    fn leave(&mut self) {
+        if self.is_on_path() {
+            self.open.pop();
+        }
+        self.depth = self.depth.saturating_sub(1);
+        self.expecting = Expecting::Nothing;
+    }
+
+    fn next(&mut self) {
+        if self.is_on_path() {
+            if let Some(container) = self.open.last_mut() {
+                container.index = container.index.saturating_add(1);
+            }
+            self.expect_in_container();
+        }
+    }
+
+    /// What comes at the start of a member or entry.
+    fn expect_in_container(&mut self) {
+        let part = self.open.len().checked_sub(1).and_then(|at| self.path.get(at));
+        self.expecting = match (self.open.last(), part) {
+            (Some(container), _) if container.is_object => Expecting::Key,
+            (Some(container), Some(part)) if container.index.to_string().as_bytes() == part.as_slice() => {
+                Expecting::Value
+            }
+            _ => Expecting::Nothing,
+        };
+    }
+
+    fn end_text(&mut self) {
+        let Some(text) = self.text.take() else { return };
+        if !self.is_on_path() {
+            return;
+        }
+        match self.expecting {
+            Expecting::Nothing => {}
+            Expecting::Key => self.key(&text),
+            Expecting::Value => {
+                let answer = if text.is_odd { Answer::Ambiguous } else { Answer::Value(text.bytes) };
+                self.settle(answer);
+            }
+        }
+    }
+
+    fn key(&mut self, text: &Text) {
+        self.expecting = Expecting::Nothing;
+        if text.is_odd {
+            // It could be the same key once more, in disguise.
+            self.answer = Answer::Ambiguous;
+            return;
+        }
+        let part = self.open.len().checked_sub(1).and_then(|at| self.path.get(at));
+        if part != Some(&text.bytes) {
+            return;
+        }
+        if let Some(container) = self.open.last_mut() {
+            if std::mem::replace(&mut container.is_seen, true) {
+                self.answer = Answer::Ambiguous;
+            }
+            self.expecting = Expecting::Value;
+        }
+    }
+
+    fn end_scalar(&mut self) {
+        let scalar = std::mem::take(&mut self.scalar);
+        if scalar.len() > LONGEST {
+            self.settle(Answer::Ambiguous);
+        } else if !scalar.is_empty() && self.expecting == Expecting::Value && self.is_on_path() {
+            self.settle(Answer::Value(scalar));
+        }
+    }
+
+    /// A scalar where the path leads on is no value of it.
+    fn settle(&mut self, answer: Answer) {
+        self.expecting = Expecting::Nothing;
+        if self.open.len() == self.path.len() && self.answer != Answer::Ambiguous {
+            self.answer = answer;
+        }
+    }
+}
+
+impl Text {
+    /// Takes the next byte; true when the text is over.
+    fn push(&mut self, byte: u8) -> bool {
+        if std::mem::take(&mut self.is_escaped) {
+            return false;
+        }
+        match byte {
+            b'"' => return true,
+            b'\\' => {
+                self.is_escaped = true;
+                self.is_odd = true;
+            }
+            _ if self.bytes.len() < LONGEST => self.bytes.push(byte),
+            _ => self.is_odd = true,
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Answer {
+        Answer::Value(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_pointer_leads_to_its_value_under_every_chunking() {
+        let deep = format!("{{\"x\":{}1{},\"t\":5}}", "[".repeat(5000), "]".repeat(5000));
+        let rows: Vec<(&str, &str, Answer)> = vec![
+            ("/t", r#"{"t": 17}"#, value("17")),
+            ("/t", r#"{"t":"17"}"#, value("17")),
+            ("/t", "{\"a\":[{\"t\":1}],\n\"t\"\t:\t17\n}", value("17")),
+            ("/t", r#"{"a":{"t":1},"b":"t","t":true}"#, value("true")),
+            ("/a/t", r#"{"t":1,"a":{"b":{"t":2},"t":3}}"#, value("3")),
+            ("/a/1/t", r#"{"a":[{"t":1},{"t":2},{"t":3}]}"#, value("2")),
+            ("/0", "[7,8]", value("7")),
+            ("/a~1b", r#"{"a/b":1}"#, value("1")),
+            ("/t", r#"{"t":{"a":1}}"#, Answer::Absent),
+            ("/t", r#"{"T":1}"#, Answer::Absent),
+            ("/t", r#"[{"t":1}]"#, Answer::Absent),
+            ("/t/u", r#"{"t":1}"#, Answer::Absent),
+            ("/t", "17", Answer::Absent),
+            ("/t", "", Answer::Absent),
+            ("/t", r#"{"a":"\"t\":1"}"#, Answer::Absent),
+            ("/t", r#"{"t":1,"t":1}"#, Answer::Ambiguous),
+            ("/t", r#"{"t":1,"t":{}}"#, Answer::Ambiguous),
+            ("/a/t", r#"{"a":{"t":1},"a":{}}"#, Answer::Ambiguous),
+            ("/t", r#"{"t":1,"\u0074":2}"#, Answer::Ambiguous),
+            ("/t", r#"{"t":"\u0031"}"#, Answer::Ambiguous),
+            ("/t", r#"{"a":{"t":1,"t":2},"t":3}"#, value("3")),
+            ("/t", &deep, value("5")),
+        ];
+        for (path, body, answer) in rows {
+            for size in [1, 2, 3, 7, body.len().max(1)] {
+                let mut search = Search::new(pointer(path).unwrap());
+                body.as_bytes().chunks(size).for_each(|chunk| search.update(chunk));
+                let shown: String = body.chars().take(60).collect();
+                assert_eq!(search.finish(), answer, "{path} in {shown} by {size}");
+            }
+        }
+        let long = format!(r#"{{"t":{}}}"#, "1".repeat(LONGEST + 1));
+        let mut search = Search::new(pointer("/t").unwrap());
+        search.update(long.as_bytes());
+        assert_eq!(search.finish(), Answer::Ambiguous);
+    }
+
+    #[test]
+    fn what_is_no_pointer_is_none() {
+        for text in ["", "t", "/a~", "/a~2"] {
+            assert_eq!(pointer(text), None, "{text}");
+        }
+    }
+}
