@@ -5,6 +5,7 @@
 //! environment is a function that is passed in.
 
 mod error;
+mod handshake;
 mod json;
 mod node;
 mod policy;

@@ -37,6 +37,7 @@
 
 pub mod check;
 pub mod config;
+pub mod handshake;
 pub mod path;
 pub mod policy;
 mod provider;

@@ -10,11 +10,14 @@ use crate::check::address::AddressCheck;
 use crate::check::signature::field::Field;
 use crate::check::signature::{Running, SignatureCheck};
 use crate::check::token::{Place, TokenCheck};
+use crate::handshake::{Candidate, Handshake};
 use crate::path;
 use crate::policy::requirement::{Requirement, State};
 use crate::query;
+use crate::reply::Reply;
 use crate::request::Facts;
 use crate::route::{Match, Selection, Table};
+use crate::secret::{Fingerprint, Secret};
 use crate::verdict::{Checks, Denial, Outcome, Pass, Reason, Record, Ruling, Verdict};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -22,6 +25,9 @@ use std::rc::Rc;
 
 /// What every header that tells the upstream our verdict begins with.
 pub const IDENTITY_PREFIX: &str = "x-webhook-guard-";
+
+/// Where an Envoy in front keeps the path that it has rewritten.
+const ORIGINAL_PATH: &[u8] = b"x-envoy-original-path";
 
 /// What is done with a request that the policy would refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +59,8 @@ pub struct Leaf {
     pub provider: Option<Rc<str>>,
     /// Where the sender's id of the delivery sits.
     pub delivery_id: Option<Field>,
+    /// The handshakes of the provider.
+    pub handshakes: Vec<Handshake>,
 }
 
 /// How an accepted request is forwarded.
@@ -92,6 +100,19 @@ pub struct Policy {
     pub forward: Forward,
     /// Statuses other than the reasons' own.
     pub deny_status: BTreeMap<Reason, u16>,
+    /// The handshakes that are answered.
+    pub handshakes: Option<Handshakes>,
+}
+
+/// The handshakes of the provider of one leaf.
+#[derive(Clone, Debug)]
+pub struct Handshakes {
+    /// The leaf.
+    pub leaf: usize,
+    /// Their shapes, at least one.
+    pub shapes: Vec<Handshake>,
+    /// What the provider must send, where it sends one.
+    pub verify_tokens: Vec<Secret<Fingerprint>>,
 }
 
 /// What is changed in a request before anyone else sees it.
@@ -108,6 +129,15 @@ impl Edits {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.target.is_none() && self.remove.is_empty()
+    }
+
+    /// Takes query parameters out of the target, and the path as it was before a proxy in front rewrote it out of the
+    /// headers where it has any of them: Envoy's and Istio's default log formats prefer that one.
+    fn strip(&mut self, facts: &Facts<'_>, parameters: &[Rc<str>]) {
+        self.target = query::without(facts.target(), parameters);
+        if facts.headers.all(ORIGINAL_PATH).any(|path| query::without(path, parameters).is_some()) {
+            self.remove.push(ORIGINAL_PATH.to_vec());
+        }
     }
 }
 
@@ -190,11 +220,14 @@ impl PolicySet {
     pub fn open(&self, facts: &Facts<'_>) -> Opening {
         match self.choose(facts) {
             Choice::Policy(policy) => policy.open(facts),
-            Choice::WrongMethod(policies) => wrong_method(&policies, facts),
+            Choice::WrongMethod(policies) => match policies.iter().find(|policy| policy.shakes_with(facts)) {
+                Some(policy) if !is_tunnel(facts) => policy.shake(facts),
+                _ => wrong_method(&policies, facts),
+            },
             Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
             Choice::Refuse(reason) => {
                 let mut edits = identity_edits(facts);
-                edits.target = query::without(facts.target(), &self.token_parameters);
+                edits.strip(facts, &self.token_parameters);
                 let failed = Checks { path: Outcome::Fail, ..Checks::default() };
                 let record = Record { checks: failed, ..Record::default() };
                 let ruling = Ruling { verdict: Verdict::Deny(Denial::from(reason)), record };
@@ -327,6 +360,23 @@ impl Policy {
         self.forward.identity && (holds_head || !judges_body)
     }
 
+    /// Whether the method is that of a handshake which is answered.
+    fn shakes_with(&self, facts: &Facts<'_>) -> bool {
+        let shapes = self.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
+        shapes.into_iter().any(|shape| facts.method() == shape.method.as_bytes())
+    }
+
+    /// Judges a request that only a handshake can be, by its method.
+    fn shake(self: &Rc<Self>, facts: &Facts<'_>) -> Opening {
+        let mut judgement = Judgement::new(self, facts);
+        judgement.record.checks.path = Outcome::Pass;
+        let step = match judgement.unsigned_handshake(facts) {
+            Some(candidate) => judgement.shake(facts, candidate),
+            None => Step::Settled(judgement.settle(Err(Reason::HandshakeRefused))),
+        };
+        Opening { edits: self.edits(facts), step, policy: Some(self.clone()) }
+    }
+
     fn edits(&self, facts: &Facts<'_>) -> Edits {
         let mut edits = identity_edits(facts);
         let removed = |name: &&[u8]| {
@@ -338,9 +388,16 @@ impl Policy {
         edits.remove.extend(facts.headers.iter().map(|(name, _)| name).filter(removed).map(<[u8]>::to_vec));
         if self.forward.strip_token {
             let names: Vec<Rc<str>> = self.token_parameters().collect();
-            edits.target = query::without(facts.target(), &names);
+            edits.strip(facts, &names);
         }
         edits
+    }
+
+    fn signature(&self, leaf: usize) -> Option<&SignatureCheck> {
+        match &self.leaves.get(leaf)?.check {
+            Check::Signature(check) => Some(check),
+            Check::Source(_) | Check::Token(_) => None,
+        }
     }
 
     fn token_places(&self) -> impl Iterator<Item = &Place> {
@@ -408,6 +465,8 @@ struct Judgement {
     /// What each leaf that held adds to the record.
     secret_ids: Vec<(usize, Rc<str>)>,
     delivery_ids: Vec<Option<Rc<str>>>,
+    /// Which secret signed, by leaf.
+    signer: Vec<(usize, usize)>,
     record: Record,
 }
 
@@ -419,6 +478,7 @@ impl Judgement {
             states: vec![State::Open; policy.leaves.len()],
             running: Vec::new(),
             secret_ids: Vec::new(),
+            signer: Vec::new(),
             delivery_ids: policy.leaves.iter().map(delivery_id).collect(),
             record: Record { policy: Some(policy.name.clone()), ..Record::default() },
         }
@@ -430,6 +490,9 @@ impl Judgement {
         let policy = self.policy.clone();
         if is_tunnel(facts) {
             return Step::Settled(self.settle(Err(Reason::UpgradeNotAllowed)));
+        }
+        if let Some(candidate) = self.unsigned_handshake(facts) {
+            return self.shake(facts, candidate);
         }
         if !policy.is_content_type_allowed(facts) {
             return Step::Settled(self.settle(Err(Reason::ContentTypeNotAllowed)));
@@ -444,6 +507,48 @@ impl Judgement {
             }
         }
         self.body(facts)
+    }
+
+    /// The handshake that the provider does not sign, if the request has its shape.
+    fn unsigned_handshake(&self, facts: &Facts<'_>) -> Option<Candidate> {
+        let handshakes = self.policy.handshakes.as_ref()?;
+        let mut unsigned = handshakes.shapes.iter().filter(|shape| !shape.is_signed);
+        unsigned.find_map(|shape| shape.recognise(facts))
+    }
+
+    /// Answers a handshake that the provider does not sign: everything but the provider's own check must hold.
+    fn shake(mut self, facts: &Facts<'_>, candidate: Candidate) -> Step {
+        let policy = self.policy.clone();
+        let Some(handshakes) = &policy.handshakes else {
+            return Step::Settled(self.settle(Err(Reason::HandshakeRefused)));
+        };
+        self.note(handshakes.leaf, Ok(None));
+        for kind in [Kind::Source, Kind::Token] {
+            self.judge(kind, facts);
+            if let State::Failed(reason) = self.state() {
+                return Step::Settled(self.settle(Err(reason)));
+            }
+        }
+        let holds = self.state() == State::Held
+            && candidate.handshake().is_verified(facts, &handshakes.verify_tokens);
+        // It held for the sake of the question only: nothing was verified.
+        if let Some(state) = self.states.get_mut(handshakes.leaf) {
+            *state = State::Open;
+        }
+        let key = policy.signature(handshakes.leaf).and_then(|check| {
+            let mut valid = check.secrets.iter().filter(|secret| secret.validity.admits(facts.now));
+            valid.next().map(|secret| &secret.value)
+        });
+        let answer = if holds { candidate.answer(key) } else { None };
+        Step::Settled(self.answered(answer.unwrap_or(Err(()))))
+    }
+
+    /// Ends the judgement of a handshake.
+    fn answered(self, answer: Result<Reply, ()>) -> Ruling {
+        match answer {
+            Ok(reply) => Ruling { verdict: Verdict::Answer(reply), record: self.record(false) },
+            Err(()) => self.settle(Err(Reason::HandshakeRefused)),
+        }
     }
 
     /// Judges every open leaf of a kind.
@@ -473,6 +578,7 @@ impl Judgement {
                 if let (Some(slot), Some(id)) = (self.delivery_ids.get_mut(index), held.delivery_id) {
                     *slot = Some(id);
                 }
+                self.signer.push((index, held.secret));
                 held.secret_id
             });
             self.note(index, outcome);
@@ -516,7 +622,10 @@ impl Judgement {
             None => Vec::new(),
         };
         self.running.retain(|(index, _)| open.contains(index));
-        let check = BodyCheck { judgement: self, seen: 0 };
+        let shapes = self.policy.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
+        let signed = shapes.filter(|shape| shape.is_signed);
+        let handshakes = signed.filter_map(|shape| shape.recognise(facts)).collect();
+        let check = BodyCheck { judgement: self, seen: 0, handshakes };
         if facts.ends_with_headers { Step::Settled(check.finish()) } else { Step::AwaitBody(check) }
     }
 
@@ -571,6 +680,8 @@ enum Kind {
 pub struct BodyCheck {
     judgement: Judgement,
     seen: u64,
+    /// What the request could be beside a delivery.
+    handshakes: Vec<Candidate>,
 }
 
 impl BodyCheck {
@@ -583,6 +694,9 @@ impl BodyCheck {
         for (_, running) in &mut self.judgement.running {
             running.update(chunk);
         }
+        for candidate in &mut self.handshakes {
+            candidate.update(chunk);
+        }
         ControlFlow::Continue(self)
     }
 
@@ -590,10 +704,25 @@ impl BodyCheck {
     pub fn finish(mut self) -> Ruling {
         self.judgement.finish_signatures();
         match self.judgement.state() {
-            State::Held => self.end(Ok(())),
+            State::Held => match self.answer() {
+                Some(answer) => {
+                    self.judgement.record.body_bytes = Some(self.seen);
+                    self.judgement.answered(answer)
+                }
+                None => self.end(Ok(())),
+            },
             State::Failed(reason) => self.end(Err(reason)),
             State::Open => self.end(Err(Reason::HostFault)),
         }
+    }
+
+    /// The answer, where the request is a handshake that the provider's own check let through.
+    fn answer(&mut self) -> Option<Result<Reply, ()>> {
+        let candidates = std::mem::take(&mut self.handshakes);
+        let leaf = self.judgement.policy.handshakes.as_ref()?.leaf;
+        let secret = self.judgement.signer.iter().find(|(index, _)| *index == leaf)?.1;
+        let key = self.judgement.policy.signature(leaf)?.secrets.get(secret).map(|secret| &secret.value);
+        candidates.into_iter().find_map(|candidate| candidate.answer(key))
     }
 
     /// Whether nothing but the length is still in question: every check holds already.

@@ -8,7 +8,7 @@ use crate::config::{ConfigError, Json};
 const DATA: &str = include_str!("providers.json");
 
 /// What a provider's block may say: its `scheme` or `token`, and facts about the provider that no check needs.
-pub(crate) const KEYS: [&str; 12] = [
+pub(crate) const KEYS: [&str; 13] = [
     "title",
     "documentation",
     "addresses",
@@ -18,6 +18,7 @@ pub(crate) const KEYS: [&str; 12] = [
     "deny_status",
     "timestamp",
     "same_as",
+    "handshake",
     "scheme",
     "token",
     "delivery_id",

@@ -85,7 +85,7 @@ impl RootContext for Root {
         while let Some(held) = guard.holding.take_stuck(now) {
             log::error!("{} request_id={}", hold::REMEDY, held.request_id);
             let verdict = Verdict::Deny(Denial::from(Reason::HostCannotHold));
-            guard.refuse(&Ruling { verdict, record: held.record }, &held.request_id);
+            guard.reply(&Ruling { verdict, record: held.record }, &held.request_id);
         }
     }
 }
@@ -269,9 +269,9 @@ impl Request {
         let word = match &ruling.verdict {
             Verdict::Allow(_) => "verified",
             Verdict::Report(_) => "reported",
-            Verdict::Deny(_) => {
+            Verdict::Answer(_) | Verdict::Deny(_) => {
                 self.state = State::Refused;
-                guard.refuse(&ruling, &self.request_id);
+                guard.reply(&ruling, &self.request_id);
                 return Ok(Action::Pause);
             }
         };
@@ -295,7 +295,7 @@ impl Request {
     fn fault(&mut self, guard: &Guard) -> Action {
         self.state = State::Refused;
         let verdict = Verdict::Deny(Denial::from(Reason::HostFault));
-        guard.refuse(&Ruling { verdict, record: Record::default() }, &self.request_id);
+        guard.reply(&Ruling { verdict, record: Record::default() }, &self.request_id);
         Action::Pause
     }
 }
@@ -307,13 +307,16 @@ impl Guard {
         raw::property(&["xds", "route_metadata", "filter_metadata", namespace, "policy"])
     }
 
-    /// Replies to the request of the effective context, and says so.
-    fn refuse(&self, ruling: &Ruling, request_id: &str) {
+    /// Replies to the request of the effective context, and makes that known.
+    fn reply(&self, ruling: &Ruling, request_id: &str) {
         self.publish(ruling, request_id);
-        let Verdict::Deny(denial) = &ruling.verdict else { return };
-        let reply = Reply::to(denial, request_id);
+        let (reply, details) = match &ruling.verdict {
+            Verdict::Deny(denial) => (Reply::to(denial, request_id), denial.reason.code()),
+            Verdict::Answer(answer) => (answer.clone(), "answer"),
+            Verdict::Allow(_) | Verdict::Report(_) => return,
+        };
         let pairs = reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let details = format!("webhook_guard{{{}}}", denial.reason.code());
+        let details = format!("webhook_guard{{{details}}}");
         let headers = Headers::from_pairs(pairs).to_abi();
         // Where even the reply fails the request stays paused, and the host's idle timeout ends it.
         if raw::reply(reply.status, &details, &headers, &reply.body).is_err() {
@@ -346,7 +349,7 @@ impl Guard {
         match &ruling.verdict {
             Verdict::Deny(denial) if denial.reason.is_fault() => log::error!("{}", line()),
             Verdict::Deny(_) | Verdict::Report(_) => log::info!("{}", line()),
-            Verdict::Allow(_) => {}
+            Verdict::Allow(_) | Verdict::Answer(_) => {}
         }
         if raw::is_debug() {
             for check in checks.split(',') {

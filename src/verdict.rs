@@ -4,6 +4,7 @@
 //! built on them), for [`Pass`], the proof without which nothing is let through, and for the record that logs,
 //! metrics and the upstream's identity headers are made from. Refuses to know how a decision is reached or acted on.
 
+use crate::reply::Reply;
 use std::fmt;
 use std::rc::Rc;
 
@@ -202,6 +203,8 @@ pub enum Verdict {
     Allow(Pass),
     /// Forwarded by a policy in report mode, though it would have been refused.
     Report(Reason),
+    /// A handshake, answered by the gateway; the upstream does not see it.
+    Answer(Reply),
     /// Refused.
     Deny(Denial),
 }
@@ -213,6 +216,7 @@ impl Verdict {
         match self {
             Self::Allow(_) => "allow",
             Self::Report(_) => "report",
+            Self::Answer(_) => "answer",
             Self::Deny(_) => "deny",
         }
     }
@@ -221,7 +225,7 @@ impl Verdict {
     #[must_use]
     pub const fn reason_code(&self) -> &'static str {
         match self {
-            Self::Allow(_) => "ok",
+            Self::Allow(_) | Self::Answer(_) => "ok",
             Self::Report(reason) => reason.code(),
             Self::Deny(denial) => denial.reason.code(),
         }

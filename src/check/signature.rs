@@ -103,7 +103,8 @@ impl SignatureCheck {
         }
         let id = scheme.delivery_id.as_ref().map(|field| field.read(facts));
         let mut attempts = Vec::new();
-        for secret in self.secrets.iter().filter(|secret| secret.validity.admits(facts.now)) {
+        let valid = |secret: &Secret<Key>| secret.validity.admits(facts.now);
+        for (index, secret) in self.secrets.iter().enumerate().filter(|(_, secret)| valid(secret)) {
             let values = content::Values {
                 facts,
                 timestamp: timestamp.as_deref(),
@@ -113,7 +114,7 @@ impl SignatureCheck {
             };
             let (before, after) = scheme.signed.render(&values)?;
             let attempt = secret.value.start(&before, &claims);
-            attempts.push(Signer { id: secret.id.clone(), attempt, after });
+            attempts.push(Signer { id: secret.id.clone(), secret: index, attempt, after });
         }
         let form = if scheme.signed.body() == Body::Form { Some(Vec::new()) } else { None };
         Ok(Running { attempts, claims, digests, later, form, hashes_body: scheme.signed.body() == Body::Raw })
@@ -168,6 +169,7 @@ enum Later {
 #[derive(Debug)]
 struct Signer {
     id: Option<Rc<str>>,
+    secret: usize,
     attempt: Attempt,
     after: Vec<u8>,
 }
@@ -189,6 +191,8 @@ pub struct Running {
 pub struct Held {
     /// The id of the secret that signed, if it has one.
     pub secret_id: Option<Rc<str>>,
+    /// The place of that secret among those of the check.
+    pub secret: usize,
     /// The sender's id of the delivery, where it sits in the body.
     pub delivery_id: Option<Rc<str>>,
 }
@@ -234,13 +238,13 @@ impl Running {
         }
         let form = self.form.as_deref().map(content::form).unwrap_or_default();
         let mut signer = None;
-        for Signer { id, mut attempt, after } in self.attempts {
+        for Signer { id, secret, mut attempt, after } in self.attempts {
             attempt.update(&form);
             if attempt.finish(&after, &self.claims) {
-                signer = Some(id);
+                signer = Some((id, secret));
             }
         }
-        held.secret_id = signer.ok_or(Reason::SignatureMismatch)?;
+        (held.secret_id, held.secret) = signer.ok_or(Reason::SignatureMismatch)?;
         time?;
         let same_body = self.digests.into_iter().all(|(digest, claimed)| equal(&digest.finish(), &claimed));
         if same_body { Ok(held) } else { Err(Reason::RequirementNotMet) }

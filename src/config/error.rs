@@ -38,6 +38,8 @@ pub enum Wrong {
     Value(String, &'static str),
     /// A word that is not in the list: the word, the list, what was probably meant.
     Choice(String, String, Option<String>),
+    /// A provider that the catalogue does not have, and what was probably meant.
+    Provider(String, Option<String>),
     /// A network with bits set behind its prefix: as written, as it should be.
     HostBits(String, String),
     /// An environment variable that is not set.
@@ -46,8 +48,6 @@ pub enum Wrong {
     NameTaken(String),
     /// Another policy governs the same requests.
     Rival(String),
-    /// The contract knows it, this release does not.
-    NotYet(&'static str),
 }
 
 impl fmt::Display for Wrong {
@@ -70,6 +70,12 @@ impl fmt::Display for Wrong {
             Self::Choice(word, list, Some(meant)) => {
                 write!(f, "{word:?} is not one of {list}; did you mean {meant:?}?")
             }
+            Self::Provider(name, None) => {
+                write!(f, "{name:?} is not a provider of the catalogue; any other fits into a `scheme`")
+            }
+            Self::Provider(name, Some(meant)) => {
+                write!(f, "{name:?} is not a provider of the catalogue; did you mean {meant:?}?")
+            }
             Self::HostBits(written, meant) => {
                 write!(f, "{written:?} has bits set behind its prefix; write {meant:?}")
             }
@@ -80,7 +86,6 @@ impl fmt::Display for Wrong {
             Self::Rival(name) => {
                 write!(f, "governs the same requests as the policy {name:?}: same path, host and method")
             }
-            Self::NotYet(what) => write!(f, "{what} is not part of this release"),
         }
     }
 }

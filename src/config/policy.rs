@@ -4,7 +4,7 @@
 
 use super::error::{ConfigError, Wrong};
 use super::node::Node;
-use super::{Reader, requirement};
+use super::{Reader, handshake, requirement};
 use crate::path;
 use crate::policy::{Forward, Mode, Policy};
 use crate::route::{HostPattern, Match, PathPattern};
@@ -31,9 +31,6 @@ const KEPT_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", 
 pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Policy, ConfigError> {
     let object = node.object(&KEYS)?;
     let name = name(&object.required("name")?)?;
-    if let Some(node) = object.get("handshake") {
-        return Err(node.error(Wrong::NotYet("the handshake")));
-    }
     let rule = object.get("match").map(|node| read_match(&node)).transpose()?;
     let mut leaves = Vec::new();
     let node = object.required("require")?;
@@ -46,6 +43,8 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Policy, C
     } else {
         Some(requirement::read(&node, &mut leaves, reader)?)
     };
+    let handshakes =
+        object.get("handshake").map(|node| handshake::switch(&node, &leaves, reader)).transpose()?;
     let mode = match object.get("mode") {
         Some(node) => {
             let mode = node.choice(&[("enforce", Mode::Enforce), ("report", Mode::Report)])?;
@@ -73,6 +72,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Policy, C
         },
         forward: object.get("forward").map_or(Ok(Forward::default()), |node| forward(&node))?,
         deny_status: object.get("deny_status").map_or(Ok(BTreeMap::new()), |node| deny_status(&node))?,
+        handshakes,
     })
 }
 

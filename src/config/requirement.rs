@@ -30,11 +30,11 @@ pub(crate) fn read(
     let mut members = Vec::new();
     if let Some(node) = object.get("source_ip") {
         let check = Check::Source(source_ip(&node, reader)?);
-        members.push(add(leaves, Leaf { check, provider: None, delivery_id: None }));
+        members.push(add(leaves, Leaf { check, provider: None, delivery_id: None, handshakes: Vec::new() }));
     }
     if let Some(node) = object.get("token") {
         let check = Check::Token(token(&node, reader)?);
-        members.push(add(leaves, Leaf { check, provider: None, delivery_id: None }));
+        members.push(add(leaves, Leaf { check, provider: None, delivery_id: None, handshakes: Vec::new() }));
     }
     if let Some(node) = object.get("signature") {
         members.push(add(leaves, scheme::read_signature(&node, reader)?));

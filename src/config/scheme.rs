@@ -3,12 +3,12 @@
 //! Responsible for `signature` with its `provider` or `scheme`. Refuses to know any provider: the catalogue hands over
 //! a block in the same vocabulary.
 
-use super::Reader;
 use super::error::{ConfigError, Wrong};
 use super::json::Json;
-use super::node::{Node, Object, is_header_name};
+use super::node::{Node, Object, is_header_name, near};
 use super::requirement::fingerprints;
 use super::secret::{self, Material};
+use super::{Reader, handshake};
 use crate::check::signature::content::{Body, Part, SignedContent, TemplateError};
 use crate::check::signature::field::{Field, Place};
 use crate::check::signature::freshness::{Freshness, Unit};
@@ -18,6 +18,7 @@ use crate::check::signature::mac::Encoding;
 use crate::check::signature::public_key::pem;
 use crate::check::signature::{Equality, Expected, Scheme, SignatureCheck};
 use crate::check::token::{Place as TokenPlace, TokenCheck};
+use crate::handshake::Handshake;
 use crate::policy::{Check, Leaf};
 use crate::provider;
 use crate::secret::Secret;
@@ -25,7 +26,7 @@ use data_encoding::{BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 use std::rc::Rc;
 
 const DAY: u64 = 86_400;
-const ENCODINGS: [(&str, Encoding); 3] =
+pub(crate) const ENCODINGS: [(&str, Encoding); 3] =
     [("hex", Encoding::Hex), ("base64", Encoding::Base64), ("base64url", Encoding::Base64Url)];
 
 /// How a configured text becomes a key.
@@ -49,20 +50,28 @@ enum Block {
     Token(TokenPlace),
 }
 
+/// A provider of the catalogue.
+struct Entry {
+    block: Block,
+    delivery_id: Option<Field>,
+    handshakes: Vec<Handshake>,
+}
+
 /// Reads `signature`.
 pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Leaf, ConfigError> {
     let keys = ["provider", "scheme", "secrets", "tolerance_seconds", "public_url"];
     let object = node.object(&keys)?;
     let complaint = "must have exactly one of `provider` and `scheme`";
     let (kind, source) = object.exactly_one(&["provider", "scheme"], complaint)?;
-    let (provider, block, delivery_id) = if kind == "provider" {
+    let (provider, entry) = if kind == "provider" {
         let name = source.filled_text()?;
-        let (block, delivery_id) = from_catalogue(&source, name)?;
-        (Some(Rc::from(name)), block, delivery_id)
+        (Some(Rc::from(name)), from_catalogue(&source, name)?)
     } else {
         let (scheme, form) = read_scheme(&source)?;
-        (None, Block::Signed(Box::new(scheme), form), None)
+        let block = Block::Signed(Box::new(scheme), form);
+        (None, Entry { block, delivery_id: None, handshakes: Vec::new() })
     };
+    let Entry { block, delivery_id, handshakes } = entry;
     let (scheme, form) = match block {
         Block::Signed(scheme, form) => (*scheme, form),
         Block::Token(place) => {
@@ -70,7 +79,7 @@ pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result
                 return Err(key.error(Wrong::Rule("this provider sends a token and signs nothing")));
             }
             let token = TokenCheck { place, secrets: fingerprints(&object.required("secrets")?, reader)? };
-            return Ok(Leaf { check: Check::Token(token), provider, delivery_id });
+            return Ok(Leaf { check: Check::Token(token), provider, delivery_id, handshakes });
         }
     };
     let check = signature_check(&object, scheme, &form, reader)?;
@@ -78,7 +87,7 @@ pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result
         reader.warn(&source, "the signature does not cover the body");
     }
     let delivery_id = check.scheme.delivery_id.clone();
-    Ok(Leaf { check: Check::Signature(Box::new(check)), provider, delivery_id })
+    Ok(Leaf { check: Check::Signature(Box::new(check)), provider, delivery_id, handshakes })
 }
 
 fn signature_check(
@@ -146,21 +155,28 @@ fn key(
     Ok(Secret { id: secret.id, validity: secret.validity, value })
 }
 
-fn from_catalogue(source: &Node<'_>, name: &str) -> Result<(Block, Option<Field>), ConfigError> {
+fn from_catalogue(source: &Node<'_>, name: &str) -> Result<Entry, ConfigError> {
     let catalogue = provider::catalogue()?;
     let Json::Object(blocks) = &catalogue else { return Err(source.error(Wrong::EmptyObject)) };
     let Some((_, block)) = blocks.iter().find(|(known, _)| known == name) else {
-        return Err(source.not_one_of(blocks.iter().map(|(known, _)| known.as_str())));
+        let meant = near(name, blocks.iter().map(|(known, _)| known.as_str())).map(str::to_owned);
+        return Err(source.error(Wrong::Provider(name.to_owned(), meant)));
     };
     let block = Node::at_place(format!("providers.{name}"), block).object(&provider::KEYS)?;
-    let (kind, node) =
-        block.exactly_one(&["scheme", "token"], "must have exactly one of `scheme` and `token`")?;
-    if kind == "scheme" {
-        let (scheme, form) = read_scheme(&node)?;
-        return Ok((Block::Signed(Box::new(scheme), form), None));
-    }
-    let delivery_id = block.get("delivery_id").map(|node| field(&node)).transpose()?;
-    Ok((Block::Token(token_place(&node)?), delivery_id))
+    let handshakes = block.get("handshake").map_or(Ok(Vec::new()), |node| handshake::read(&node))?;
+    let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
+    let (kind, node) = block.exactly_one(&["scheme", "token", "same_as"], complaint)?;
+    Ok(match kind {
+        "same_as" => Entry { handshakes, ..from_catalogue(&node, node.text()?)? },
+        "scheme" => {
+            let (scheme, form) = read_scheme(&node)?;
+            Entry { block: Block::Signed(Box::new(scheme), form), delivery_id: None, handshakes }
+        }
+        _ => {
+            let delivery_id = block.get("delivery_id").map(|node| field(&node)).transpose()?;
+            Entry { block: Block::Token(token_place(&node)?), delivery_id, handshakes }
+        }
+    })
 }
 
 /// How a provider of the catalogue sends a token. For Basic credentials the secret is
@@ -263,20 +279,24 @@ fn field(node: &Node<'_>) -> Result<Field, ConfigError> {
     field_of(&node.object(&["header", "query", "json", "split", "prefix"])?)
 }
 
-fn field_of(object: &Object<'_>) -> Result<Field, ConfigError> {
+/// The place that one of `header`, `query` and `json` names.
+pub(crate) fn place_of(object: &Object<'_>) -> Result<Place, ConfigError> {
     let complaint = "must have exactly one of `header`, `query` and `json`";
     let (kind, node) = object.exactly_one(&["header", "query", "json"], complaint)?;
-    let place = match kind {
+    Ok(match kind {
         "header" => Place::Header(Rc::from(node.header_name()?)),
         "query" => Place::Query(Rc::from(node.filled_text()?)),
         _ => {
-            let path = json::pointer(node.text()?);
+            let text = node.text()?;
             let complaint = "is not a JSON pointer (RFC 6901), such as /event/time";
-            Place::Json(path.ok_or_else(|| {
-                node.error(Wrong::Value(node.text().unwrap_or_default().to_owned(), complaint))
-            })?)
+            let wrong = || node.error(Wrong::Value(text.to_owned(), complaint));
+            Place::Json(json::pointer(text).ok_or_else(wrong)?)
         }
-    };
+    })
+}
+
+fn field_of(object: &Object<'_>) -> Result<Field, ConfigError> {
+    let place = place_of(object)?;
     let split = match object.get("split") {
         Some(node) => match node.text()?.as_bytes() {
             [byte] if byte.is_ascii() => Some(*byte),

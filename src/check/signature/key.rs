@@ -76,6 +76,19 @@ impl Key {
         }
     }
 
+    /// The HMAC-SHA256 of a text, for the answer to a handshake; nothing with a key of another kind.
+    #[must_use]
+    pub fn hmac_sha256(&self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Hmac(fresh @ Mac::Sha256(_)) => {
+                let mut mac = fresh.clone();
+                mac.update(text);
+                Some(mac.finish())
+            }
+            Self::Hmac(_) | Self::Text(_) | Self::Public(_) => None,
+        }
+    }
+
     /// Starts to verify the claims over content that begins with these bytes.
     #[must_use]
     pub fn start(&self, before: &[u8], claims: &[Vec<u8>]) -> Attempt {

@@ -4,7 +4,7 @@
 //! the canonical text of a tag is accepted, so that one signature has one spelling. Refuses to know where claims and
 //! content come from.
 
-use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
@@ -116,6 +116,16 @@ impl Encoding {
             "base64url" => Self::Base64Url,
             _ => return None,
         })
+    }
+
+    /// The canonical text of these bytes.
+    #[must_use]
+    pub fn encode(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Hex => HEXLOWER.encode(bytes),
+            Self::Base64 => BASE64.encode(bytes),
+            Self::Base64Url => BASE64URL_NOPAD.encode(bytes),
+        }
     }
 
     /// The bytes that a text stands for; nothing where it is empty or not the canonical text of any bytes.
