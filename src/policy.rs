@@ -662,8 +662,14 @@ impl Judgement {
         let mut order: Vec<usize> =
             (0..self.states.len()).filter(|index| has_held(*index) || !is_accepted).collect();
         order.sort_by_key(|index| (!has_held(*index), is_token(*index)));
-        record.provider = order.iter().find_map(|index| self.policy.leaves.get(*index)?.provider.clone());
-        record.delivery_id = order.iter().find_map(|index| self.delivery_ids.get(*index)?.clone());
+        // Both of one leaf: a delivery is not to be named after another provider's header.
+        let named =
+            |index: &&usize| self.policy.leaves.get(**index).is_some_and(|leaf| leaf.provider.is_some());
+        let with_id = |index: &&usize| self.delivery_ids.get(**index).is_some_and(Option::is_some);
+        if let Some(index) = order.iter().find(named).or_else(|| order.iter().find(with_id)) {
+            record.provider = self.policy.leaves.get(*index).and_then(|leaf| leaf.provider.clone());
+            record.delivery_id = self.delivery_ids.get(*index).cloned().flatten();
+        }
         record
     }
 }

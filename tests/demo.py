@@ -1,19 +1,16 @@
 """`make demo`: real webhooks through a real Envoy that runs envoy/standalone/envoy.yaml, as a table of verdicts.
 
-Responsible for the deliveries and the table. The file is the one that a user copies; only ports, the module's path and
-the access log's place are set for this machine. It exits 0 only if each delivery met the verdict that it should.
+Responsible for the deliveries and the table. The file is the one that a user copies (`harness.shipped`). It exits 0 only
+if each delivery met the verdict that it should.
 """
 
 import http.client
-import os
 import sys
 import time
 from dataclasses import dataclass, field
 
-import yaml
-
-from harness import signer
-from harness.envoy import ROOT, Envoy, find_module
+from harness import shipped, signer
+from harness.envoy import Envoy
 from harness.upstream import Upstream
 
 SECRETS = {
@@ -74,25 +71,6 @@ def deliveries() -> list[Delivery]:
     ]
 
 
-def configuration(upstream_port: int) -> dict:
-    """envoy/standalone/envoy.yaml, set for this machine."""
-    config = yaml.safe_load((ROOT / "envoy/standalone/envoy.yaml").read_text())
-    resources = config["static_resources"]
-    listener, cluster = resources["listeners"][0], resources["clusters"][0]
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    listener["address"]["socket_address"] |= {"address": "127.0.0.1", "port_value": 0}
-    config["admin"]["address"]["socket_address"]["port_value"] = 0
-    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-    endpoint["address"]["socket_address"]["port_value"] = upstream_port
-    plugin = manager["http_filters"][0]["typed_config"]["config"]
-    plugin["vm_config"]["code"]["local"]["filename"] = str(find_module())
-    log = manager["access_log"][0]["typed_config"]
-    log["@type"] = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
-    manager["access_log"][0]["name"] = "envoy.access_loggers.file"
-    log["path"] = "access.log"
-    return config
-
-
 def send(port: int, delivery: Delivery) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10, source_address=(delivery.source, 0))
     headers = {name.decode(): value.decode() for name, value in delivery.headers}
@@ -104,8 +82,7 @@ def send(port: int, delivery: Delivery) -> int:
 
 def run(all_deliveries: list[Delivery]) -> tuple[list[int], list[dict], Upstream]:
     """The statuses, the access-log records, and what reached the upstream."""
-    os.environ.update(SECRETS)
-    with Upstream() as upstream, Envoy(configuration(upstream.port)) as envoy:
+    with Upstream() as upstream, Envoy(shipped.load("standalone/envoy.yaml", upstream.port), env=SECRETS) as envoy:
         statuses = [send(envoy.port, delivery) for delivery in all_deliveries]
         deadline = time.monotonic() + 10
         while len(records := envoy.access_log()) < len(all_deliveries):

@@ -62,7 +62,7 @@ ROWS = {  # the configuration, the place, and words that must stand behind it
     "wrong-type": (changed(["policies", 0, "max_body_bytes"], "1"), "policies[0].max_body_bytes: ", []),
     "unknown-provider": (changed([*REQUIRE, "signature", "provider"], "githb"), "policies[0].require.signature.provider: ", ["githb", "github"]),
     "bad-name": (changed(["policies", 0, "name"], "Git Hub"), "policies[0].name: ", []),
-    "same-name": ({"policies": [GOOD["policies"][0], changed(["policies", 0, "match"], {"path": "/v2"})["policies"][0]]}, "policies[1]", ["same name"]),
+    "same-name": ({"policies": [GOOD["policies"][0], changed(["policies", 0, "match"], {"path": "/v2"})["policies"][0]]}, "policies[1].name", ["earlier policy"]),
     "same-match": ({"policies": [GOOD["policies"][0], changed(["policies", 0, "name"], "other")["policies"][0]]}, "policies[1]", ["github"]),
     "secret-unset": (changed(SECRETS, [{"env": "UNSET"}]), "policies[0].require.signature.secrets[0]", ["UNSET"]),
     "secret-empty": (changed(SECRETS, [{"env": "SECRET"}, {"env": "EMPTY"}]), "policies[0].require.signature.secrets[1]", ["empty"]),

@@ -62,8 +62,8 @@ Send = Callable[[int, Request], Response]
 # HTTP/1.1
 
 
-def h1_length(port: int, request: Request) -> Response:
-    return h1(port, request, [(b"content-length", b"%d" % len(request.body))], [request.body])
+def h1_length(port: int, request: Request, *, source: str = "") -> Response:
+    return h1(port, request, [(b"content-length", b"%d" % len(request.body))], [request.body], source=source)
 
 
 def h1_bare(port: int, request: Request) -> Response:
@@ -85,15 +85,22 @@ def h1_slow(port: int, request: Request, *, delay: float) -> Response:
     return h1(port, request, [(b"content-length", b"%d" % len(request.body))], [request.body], pause=delay)
 
 
+def h1_proxied(port: int, request: Request, *, source: str) -> Response:
+    """By way of a load balancer that speaks the PROXY protocol and says where the request comes from."""
+    family, destination = ("TCP6", "2001:db8::1") if ":" in source else ("TCP4", "192.0.2.1")
+    head = _head(request, [(b"content-length", b"%d" % len(request.body))])
+    return raw(port, [f"PROXY {family} {source} {destination} 5555 443\r\n".encode() + head, request.body])
+
+
 def h1_chunked(port: int, request: Request, *, sizes: Iterable[int] = (7, 1, 4096), trailers: Headers | None = None) -> Response:
     parts = [b"%x\r\n%s\r\n" % (len(part), part) for part in _split(request.body, sizes)]
     end = b"0\r\n" + b"".join(b"%s: %s\r\n" % pair for pair in trailers or []) + b"\r\n"
     return h1(port, request, [(b"transfer-encoding", b"chunked")], [*parts, end])
 
 
-def h1(port: int, request: Request, framing: Headers, parts: Iterable[bytes], *, pause: float = 0) -> Response:
+def h1(port: int, request: Request, framing: Headers, parts: Iterable[bytes], *, pause: float = 0, source: str = "") -> Response:
     """Sends the head, then each part, sleeping `pause` before each."""
-    return raw(port, itertools.chain([_head(request, framing)], parts), pause=pause)
+    return raw(port, itertools.chain([_head(request, framing)], parts), pause=pause, source=source)
 
 
 def leave(port: int, request: Request, framing: Headers, part: bytes) -> None:
@@ -102,8 +109,9 @@ def leave(port: int, request: Request, framing: Headers, part: bytes) -> None:
         connection.sendall(_head(request, framing) + part)
 
 
-def raw(port: int, parts: Iterable[bytes], *, pause: float = 0) -> Response:
-    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as connection:
+def raw(port: int, parts: Iterable[bytes], *, pause: float = 0, source: str = "") -> Response:
+    """`source` is the local address to send from; any that is a host's own will do."""
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT, source_address=(source, 0)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for index, part in enumerate(parts):

@@ -49,18 +49,24 @@ def find_module() -> Path:
 
 
 class Envoy:
-    """A running Envoy, as a context manager. Entering raises `EnvoyRefused` when the configuration is refused."""
+    """A running Envoy, as a context manager. Entering raises `EnvoyRefused` when the configuration is refused.
 
-    def __init__(self, config: dict, *, concurrency: int = 1) -> None:
-        self._config, self._concurrency = config, concurrency
+    `env` is added to its own environment, and `files` (names and texts) stand in the directory that it runs in.
+    """
+
+    def __init__(self, config: dict, *, concurrency: int = 1, env: dict[str, str] | None = None,
+                 files: dict[str, str] | None = None) -> None:
+        self._config, self._concurrency, self._env, self._files = config, concurrency, env or {}, files or {}
 
     def __enter__(self) -> "Envoy":
         self._dir = tempfile.TemporaryDirectory(prefix="webhook-guard-")
         self._path = Path(self._dir.name)
-        (self._path / "envoy.json").write_text(json.dumps(self._config))
+        for name, text in {"envoy.json": json.dumps(self._config), **self._files}.items():
+            self.write(name, text)
         # Envoy would run with the directory as its own, so that the access log's path can stay relative.
         with (self._path / "envoy.log").open("wb") as log:
-            self._process = subprocess.Popen(self._command(), cwd=self._path, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command(), cwd=self._path, stdout=log, stderr=log,
+                                             env=os.environ | self._env)
         try:
             self._wait_ready()
             self.ports = self._listener_ports()
@@ -83,6 +89,16 @@ class Envoy:
         """The port of the first listener, which is most often the only one."""
         return next(iter(self.ports.values()))
 
+    def write(self, name: str, text: str) -> None:
+        """Puts a file in place in one step: Envoy takes a watched file up when another is moved over it."""
+        (self._path / f"{name}.new").write_text(text)
+        (self._path / f"{name}.new").rename(self._path / name)
+
+    def read(self, name: str) -> str:
+        """A file that Envoy writes, as far as it has come."""
+        path = self._path / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
     def admin(self, path: str, *, post: bool = False) -> str:
         url = f"http://{(self._path / 'admin').read_text().strip()}{path}"
         with urllib.request.urlopen(urllib.request.Request(url, method="POST" if post else "GET"), timeout=5) as reply:
@@ -97,18 +113,29 @@ class Envoy:
     def prometheus(self) -> str:
         return self.admin("/stats/prometheus?usedonly")
 
+    def metric(self, name: str, **labels: str) -> float:
+        """What Prometheus reads: the samples of that name with (at least) these labels, added up."""
+        samples = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", self.prometheus(), re.MULTILINE)
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        return sum(float(value) for found, value in samples if wanted <= set(found.split(",")))
+
+    @property
+    def resident_kib(self) -> int:
+        """The memory of the process, that of its Wasm VMs included."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
+
     @property
     def memory(self) -> dict:
         return json.loads(self.admin("/memory"))
 
     def log_text(self) -> str:
-        return (self._path / "envoy.log").read_text(errors="replace")
+        return self.read("envoy.log")
 
     def access_log(self) -> list[dict]:
         """All records that are complete so far."""
-        path = self._path / "access.log"
-        text = path.read_text(errors="replace") if path.exists() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        # By "\n" alone: what a sender wrote may hold what Python takes for the end of a line.
+        return [json.loads(line) for line in self.read("access.log").split("\n")[:-1]]
 
     def record(self, test_id: str) -> dict:
         """The access-log record of the request with this `x-test-id`; waits, since Envoy writes them in batches."""
@@ -117,12 +144,24 @@ class Envoy:
             self._give_up_after(deadline, f"access-log record of {test_id}")
         return found[0]
 
-    def wait_for_log(self, text: str) -> str:
-        """The first line of Envoy's log that holds `text`."""
+    def wait_for_log(self, text: str, name: str = "envoy.log") -> str:
+        """The first line of Envoy's log, or of another log, that holds `text`."""
         deadline = time.monotonic() + RECORD_SECONDS
-        while not (lines := [line for line in self.log_text().splitlines() if text in line]):
-            self._give_up_after(deadline, f"log line with {text!r}")
+        while not (lines := [line for line in self.read(name).splitlines() if text in line]):
+            self._give_up_after(deadline, f"line with {text!r} in {name}")
         return lines[0]
+
+    def wait_for_stat(self, regex: str, value: int) -> None:
+        """Until the statistics whose name matches come to `value` or more together."""
+        deadline = time.monotonic() + RECORD_SECONDS
+        while sum(self.stats(regex).values()) < value:
+            self._give_up_after(deadline, f"{value} of {regex}")
+
+    def wait_for_metric(self, name: str, value: float) -> None:
+        """Until `metric` has come to `value`, which a histogram does only with the next flush."""
+        deadline = time.monotonic() + RECORD_SECONDS
+        while self.metric(name) < value:
+            self._give_up_after(deadline, f"{value} of {name}")
 
     def tail(self) -> str:
         return _end(self.log_text())
@@ -156,13 +195,15 @@ class Envoy:
 
 def bootstrap(guard_config: dict | str | None, *, upstream_port: int, hold: bool = True, option: bool | None = None,
               buffer_behind: bool | None = None, env: dict[str, str] | None = None, struct: bool = False,
-              hcm: dict | None = None, route: dict | None = None) -> dict:
+              hcm: dict | None = None, route: dict | None = None, text_logs: dict[str, str | None] | None = None,
+              stats_tags: list[dict] | None = None) -> dict:
     """An Envoy configuration with the guard in front of one upstream.
 
     `hold` says how the request head is kept back, and sets what goes with it: the option on the filter when true, the
     buffer filter behind it when false. `option` and `buffer_behind` override those, for the tests of a wrong host.
     `struct` hands the configuration over as a Struct instead of JSON text. `hcm` and `route` are merged into the
-    connection manager and the one route. No `guard_config` at all leaves the guard out.
+    connection manager and the one route. `text_logs` are further access logs, by file name, each with its format or
+    with Envoy's default one. No `guard_config` at all leaves the guard out.
     """
     if isinstance(guard_config, dict):
         guard_config = {"hold_request_head": hold, **guard_config}
@@ -171,11 +212,15 @@ def bootstrap(guard_config: dict | str | None, *, upstream_port: int, hold: bool
     if not hold if buffer_behind is None else buffer_behind:
         filters.append(_filter("envoy.filters.http.buffer", "buffer.v3.Buffer", max_request_bytes=2 << 20))
     filters.append(_filter("envoy.filters.http.router", "router.v3.Router"))
+    manager = _connection_manager(filters, route or {}) | (hcm or {})
+    manager["access_log"] += [_text_log(name, text) for name, text in (text_logs or {}).items()]
     return {
         "admin": {"address": _address(0)},
+        "stats_config": {"stats_tags": stats_tags or []},
+        "stats_flush_interval": "0.2s",  # histograms are added up then, every 5 s by default
         "static_resources": {
             "listeners": [{"name": "http", "address": _address(0), "filter_chains": [{"filters": [
-                {"name": "hcm", "typed_config": _connection_manager(filters, route or {}) | (hcm or {})}]}]}],
+                {"name": "hcm", "typed_config": manager}]}]}],
             "clusters": [_cluster(upstream_port)],
         },
     }
@@ -211,6 +256,11 @@ def _access_log() -> dict:
     } | {name: f"%FILTER_STATE(wasm.webhook_{name}:PLAIN)%" for name in FILTER_STATE}
     return _extension("envoy.access_loggers.file", "access_loggers.file.v3.FileAccessLog",
                       path="access.log", log_format={"json_format": fields})
+
+
+def _text_log(name: str, text: str | None) -> dict:
+    log_format = {} if text is None else {"log_format": {"text_format_source": {"inline_string": text}}}
+    return _extension("envoy.access_loggers.file", "access_loggers.file.v3.FileAccessLog", path=name, **log_format)
 
 
 def _wasm_filter(guard_config: dict | str, *, option: bool, env: dict[str, str], struct: bool) -> dict:

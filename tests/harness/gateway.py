@@ -50,16 +50,22 @@ class Exchange:
 
 
 class Gateway:
-    """`good` makes a request that has to pass, anew each time since signatures age; the rest goes to `bootstrap`."""
+    """`good` makes a request that has to pass, anew each time since signatures age.
 
-    def __init__(self, guard_config: dict, *, good: Callable[[], Request], **options: object) -> None:
-        self._config, self._good, self._options = guard_config, good, options
+    `config` is the guard's, for `bootstrap` with the `options`; or a function that makes Envoy's own from the port of the
+    upstream, and then the `options` are Envoy's.
+    """
+
+    def __init__(self, config: dict | Callable[[int], dict], *, good: Callable[[], Request], **options: object) -> None:
+        self._config, self._good, self._options = config, good, options
 
     def __enter__(self) -> "Gateway":
         with ExitStack() as stack:
             self.upstream = stack.enter_context(Upstream())
-            config = bootstrap(self._config, upstream_port=self.upstream.port, **self._options)
-            self.envoy = stack.enter_context(Envoy(config))
+            port = self.upstream.port
+            envoy = Envoy(self._config(port), **self._options) if callable(self._config) else Envoy(
+                bootstrap(self._config, upstream_port=port, **self._options))
+            self.envoy = stack.enter_context(envoy)
             self.passes_good()  # which also warms the pool: several leaks show only then
             self._stack = stack.pop_all()
         return self

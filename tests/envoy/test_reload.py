@@ -1,0 +1,157 @@
+"""A new configuration while requests come in: a good one takes effect and drops none, a bad one changes nothing.
+
+By file, in place of a control plane: LDS (a whole listener) and ECDS (the filter alone).
+"""
+
+import copy
+import json
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from harness import client, shipped, signer
+from harness.client import Request
+from harness.envoy import bootstrap
+from harness.gateway import Gateway
+
+SECRET = "a-secret-that-is-32-characters-x"
+ENV = {"SECRET": SECRET}
+WASM = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
+
+
+def guard(*paths: str, **policy: object) -> dict:
+    signature = {"provider": "github", "secrets": [{"env": "SECRET"}]}
+    return {"policies": [{"name": path[1:], "match": {"path": path}, "require": {"signature": signature}} | policy for path in paths]}
+
+
+BAD = {
+    "unknown-key": guard("/v1", requires={}),
+    "unset-secret": {"policies": [{"name": "v1", "match": {"path": "/v1"}, "require": {"signature": {"provider": "github", "secrets": [{"env": "GONE"}]}}}]},
+    "not-json": "policies: []",
+    "open-by-mistake": guard("/v1", require={}),
+}
+
+
+def to(path: str, headers: client.Headers | None = None) -> Request:
+    return Request(path.encode(), signer.github(SECRET, b"{}") if headers is None else headers, b"{}")
+
+
+class Source:
+    """Where the configuration comes from: how Envoy is told to watch it, the text of a version, and Envoy's own counters."""
+
+    def whole(self, guard_config: dict | str, port: int) -> dict:
+        tags = shipped.load("standalone/envoy.yaml", 1)["stats_config"]["stats_tags"]
+        return bootstrap(guard_config, upstream_port=port, env=ENV, stats_tags=tags) | {"node": {"id": "gateway", "cluster": "gateway"}}
+
+    def resources(self, *resources: dict) -> str:
+        return json.dumps({"resources": resources})
+
+
+class Lds(Source):
+    file, accepted, rejected = "lds.json", r"^listener_manager\.lds\.update_success$", r"^listener_manager\.lds\.update_rejected$"
+
+    def bootstrap(self, port: int) -> dict:
+        self.port = port
+        config = self.whole(guard("/v1"), port)
+        del config["static_resources"]["listeners"]
+        return config | {"dynamic_resources": {"lds_config": {"path_config_source": {"path": f"./{self.file}"}}}}
+
+    def version(self, guard_config: dict | str) -> str:
+        listener = copy.deepcopy(self.whole(guard_config, self.port)["static_resources"]["listeners"][0])
+        return self.resources({"@type": "type.googleapis.com/envoy.config.listener.v3.Listener"} | listener)
+
+
+class Ecds(Source):
+    file, accepted, rejected = "ecds.json", r"^extension_config_discovery\..*\.config_reload$", r"^extension_config_discovery\..*\.(update_rejected|config_fail)$"
+
+    def bootstrap(self, port: int) -> dict:
+        config = self.whole(guard("/v1"), port)
+        filters = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        source = {"path_config_source": {"path": f"./{self.file}"}}
+        filters[0] = {"name": "guard", "config_discovery": {"config_source": source, "type_urls": [WASM]}}
+        return config
+
+    def version(self, guard_config: dict | str) -> str:
+        listener = self.whole(guard_config, 1)["static_resources"]["listeners"][0]
+        wasm = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0]["typed_config"]
+        kind = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+        return self.resources({"@type": kind, "name": "guard", "typed_config": wasm})
+
+
+class Load:
+    """A sender that never rests; `statuses` counts what it was answered."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._rests, self.statuses = port, threading.Event(), {200: 0}
+        self._thread = threading.Thread(target=self._send)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rests.set()
+        self._thread.join()
+
+    def _send(self) -> None:
+        while not self._rests.is_set():
+            status = client.h1_length(self._port, to("/v1")).status
+            self.statuses[status] = self.statuses.get(status, 0) + 1
+
+
+@pytest.fixture(scope="module", params=[Lds, Ecds], ids=["LDS", "ECDS"])
+def gateway(request):
+    source = request.param()
+    source.port = 0
+    first = source.version(guard("/v1"))
+
+    def config(port: int) -> dict:
+        return source.bootstrap(port)
+
+    with Gateway(config, good=lambda: to("/v1"), files={source.file: first}) as gateway:
+        gateway.source = source
+        yield gateway
+
+
+def update(gateway: Gateway, guard_config: dict | str, counter: str) -> None:
+    before = sum(gateway.envoy.stats(counter).values())
+    gateway.envoy.write(gateway.source.file, gateway.source.version(guard_config))
+    gateway.envoy.wait_for_stat(counter, before + 1)
+
+
+def test_a_good_configuration_takes_effect_and_drops_no_request(gateway):
+    port = gateway.envoy.port
+    with Load(port) as first, Load(port) as second:
+        for paths in (["/v1", "/v2"], ["/v1"], ["/v1", "/v3"], ["/v1"]):
+            update(gateway, guard(*paths), gateway.source.accepted)
+            for path in ("/v2", "/v3"):
+                status = 200 if path in paths else 404
+                assert _eventually(lambda: client.h1_length(port, to(path)).status == status)  # noqa: B023
+    assert first.statuses.keys() == second.statuses.keys() == {200}
+    assert min(first.statuses[200], second.statuses[200]) > 20
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_a_bad_configuration_leaves_the_old_one_serving(gateway, bad):
+    refused = gateway.envoy.metric("webhook_guard_config_rejected_total")
+    with Load(gateway.envoy.port) as load:
+        update(gateway, bad, gateway.source.rejected)
+        assert _eventually(lambda: load.statuses[200] > 100)
+    assert load.statuses.keys() == {200}
+    gateway.refuses(to("/v1", []), "signature_missing")
+    gateway.refuses(to("/v2"), "no_policy")
+    assert gateway.envoy.metric("webhook_guard_config_rejected_total") > refused
+    assert "configuration refused: " in gateway.envoy.log_text()
+    assert SECRET not in gateway.envoy.log_text()
+
+
+def test_after_a_bad_one_a_good_one_is_taken(gateway):
+    update(gateway, BAD["unknown-key"], gateway.source.rejected)
+    update(gateway, guard("/v1", "/v4"), gateway.source.accepted)
+    assert _eventually(lambda: client.h1_length(gateway.envoy.port, to("/v4")).status == 200)
+
+
+def _eventually(holds: Callable[[], bool]) -> bool:
+    return any(holds() or time.sleep(0.01) for _ in range(500))

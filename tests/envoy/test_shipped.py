@@ -1,0 +1,60 @@
+"""What all Envoy files under envoy/ have in common: the options without which the guard is not one."""
+
+import pytest
+import yaml
+
+from harness import shipped
+
+FILES = {str(path.relative_to(shipped.DIRECTORY)): path.read_text() for path in shipped.files()}
+# As words of a file, comments aside. `is_optional` lets Envoy ignore what it cannot use; `key_values` would hold secrets.
+BANNED = ["is_optional", "fail_open", "FAIL_OPEN", "failOpen", "key_values"]
+ALL = pytest.mark.parametrize("name", FILES)
+
+
+def nodes(node: object):
+    """Every object of a file."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from nodes(child)
+
+
+def of_type(name: str, kind: str) -> list[dict]:
+    found = [node for document in yaml.safe_load_all(FILES[name]) for node in nodes(document)]
+    return [node for node in found if str(node.get("@type", "")).endswith(kind)]
+
+
+def test_the_files_are_found():
+    assert {"standalone/envoy.yaml", "per-route/named-filters.yaml", "flexdeploy/envoy.yaml"} <= FILES.keys()
+
+
+@ALL
+def test_no_option_opens_anything(name):
+    text = "\n".join(line.split("#")[0] for line in FILES[name].splitlines())
+    assert not [word for word in BANNED if word in text]
+
+
+@ALL
+def test_a_guard_holds_the_head_and_survives_a_trap_and_has_its_secrets_from_the_environment(name):
+    for wasm in of_type(name, "filters.http.wasm.v3.Wasm"):
+        plugin = wasm["config"]
+        assert plugin["allow_on_headers_stop_iteration"] is True
+        assert plugin["failure_policy"] == "FAIL_RELOAD"
+        assert plugin["vm_config"]["environment_variables"]["host_env_keys"]
+        assert '"value":' not in plugin["configuration"]["value"]
+
+
+@ALL
+def test_a_guarded_listener_believes_no_header_for_the_address(name):
+    if of_type(name, "filters.http.wasm.v3.Wasm"):
+        assert all(manager["use_remote_address"] is True for manager in of_type(name, "v3.HttpConnectionManager"))
+
+
+@ALL
+def test_no_route_holds_configuration_of_the_guard(name):
+    for node in (node for document in yaml.safe_load_all(FILES[name]) for node in nodes(document)):
+        for own in node.get("typed_per_filter_config", {}).values():
+            assert own["@type"] == "type.googleapis.com/envoy.config.route.v3.FilterConfig"
+            assert own.get("disabled") is True or own["config"] == {}
