@@ -4,7 +4,7 @@ MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help demo test test-native test-envoy test-compose wasm lint fmt clean
+.PHONY: help demo test test-native test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docke
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
+
+bench: ## what the core costs, natively: a lookup, a configuration, a byte
+	cargo bench --locked --bench core
 
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check

@@ -22,6 +22,8 @@ pub struct Handshake {
     pub is_signed: bool,
     /// A value by which it is recognised beside the method; nothing where the echoed value is enough.
     pub when: Option<(Place, Rc<str>)>,
+    /// A value in the body that only deliveries have.
+    pub unless: Option<Place>,
     /// Where the operator's verify token sits, where the provider sends one.
     pub verify_token: Option<Place>,
     /// Where the value sits that the answer echoes.
@@ -57,6 +59,7 @@ pub struct Keyed {
 pub struct Candidate {
     handshake: Handshake,
     when: Value,
+    unless: Value,
     echo: Value,
 }
 
@@ -104,13 +107,18 @@ impl Handshake {
         }
         let read = |place: Option<&Place>| place.map(|place| Value::read(place, facts));
         let when = read(self.when.as_ref().map(|(place, _)| place)).unwrap_or(Value::Known(None));
+        let unless = read(self.unless.as_ref()).unwrap_or(Value::Known(None));
         let echo = read(self.echo.as_ref()).unwrap_or(Value::Known(None));
         let is_other = match (&when, &self.when) {
             (Value::Known(value), Some((_, expected))) => value.as_deref() != Some(expected.as_bytes()),
             _ => false,
         };
         let lacks_echo = self.echo.is_some() && matches!(echo, Value::Known(None));
-        if is_other || lacks_echo { None } else { Some(Candidate { handshake: self.clone(), when, echo }) }
+        if is_other || lacks_echo {
+            None
+        } else {
+            Some(Candidate { handshake: self.clone(), when, unless, echo })
+        }
     }
 
     /// Whether the operator's verify token is in the request, where the provider sends one.
@@ -135,6 +143,7 @@ impl Candidate {
     /// Takes the next bytes of the body.
     pub fn update(&mut self, chunk: &[u8]) {
         self.when.update(chunk);
+        self.unless.update(chunk);
         self.echo.update(chunk);
     }
 
@@ -147,6 +156,9 @@ impl Candidate {
         if let (Value::Later(_), Some((_, expected))) = (&self.when, &self.handshake.when)
             && self.when.finish().as_deref() != Some(expected.as_bytes())
         {
+            return None;
+        }
+        if self.unless.finish().is_some() {
             return None;
         }
         let has_echo = self.handshake.echo.is_some();

@@ -18,7 +18,8 @@ pub(crate) fn read(node: &Node<'_>) -> Result<Vec<Handshake>, ConfigError> {
 }
 
 fn read_one(node: &Node<'_>) -> Result<Handshake, ConfigError> {
-    let keys = ["method", "signed", "when", "verify_token", "echo", "status", "header", "json", "keyed"];
+    let keys =
+        ["method", "signed", "when", "unless", "verify_token", "echo", "status", "header", "json", "keyed"];
     let object = node.object(&keys)?;
     let place = |node: Node<'_>| place_of(&node.object(&["header", "query", "json"])?);
     let when = match object.get("when") {
@@ -31,6 +32,9 @@ fn read_one(node: &Node<'_>) -> Result<Handshake, ConfigError> {
     let is_signed = object.get("signed").map_or(Ok(false), |node| node.boolean())?;
     let echo = object.get("echo").map(place).transpose()?;
     let in_body = [echo.as_ref(), when.as_ref().map(|(place, _)| place)];
+    if object.get("unless").is_some() && !is_signed {
+        return Err(node.error(Wrong::Rule("`unless` looks into the body, so the handshake must be signed")));
+    }
     if !is_signed && in_body.into_iter().flatten().any(|place| matches!(place, Place::Json(_))) {
         return Err(node.error(Wrong::Rule("an unsigned handshake is answered before its body is read")));
     }
@@ -60,6 +64,7 @@ fn read_one(node: &Node<'_>) -> Result<Handshake, ConfigError> {
         method: Rc::from(object.required("method")?.filled_text()?),
         is_signed,
         when,
+        unless: object.get("unless").map(place).transpose()?,
         verify_token: object.get("verify_token").map(place).transpose()?,
         echo,
         answer,

@@ -172,8 +172,10 @@ pub(crate) fn is_header_name(name: &str) -> bool {
 }
 
 impl<'a> Object<'a> {
+    /// The place of a key. An unknown key is the operator's text: it is kept to one line, and short.
     fn place(&self, key: &str) -> String {
-        if self.at.is_empty() { key.to_owned() } else { format!("{}.{key}", self.at) }
+        let key: String = key.chars().take(64).flat_map(char::escape_debug).collect();
+        if self.at.is_empty() { key } else { format!("{}.{key}", self.at) }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

@@ -167,6 +167,7 @@ fn from_catalogue(source: &Node<'_>, name: &str) -> Result<Entry, ConfigError> {
     let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
     let (kind, node) = block.exactly_one(&["scheme", "token", "same_as"], complaint)?;
     Ok(match kind {
+        "same_as" if handshakes.is_empty() => from_catalogue(&node, node.text()?)?,
         "same_as" => Entry { handshakes, ..from_catalogue(&node, node.text()?)? },
         "scheme" => {
             let (scheme, form) = read_scheme(&node)?;

@@ -1,0 +1,49 @@
+"""The table of providers in README.md, made from src/providers.json.
+
+Responsible for what stands between the markers `<!-- providers:begin -->` and `<!-- providers:end -->`:
+`python tests/provider_table.py` writes it, and a test compares. It reads the data as any outsider would.
+"""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- providers:begin -->\n", "<!-- providers:end -->"
+
+
+def catalogue() -> dict[str, dict]:
+    return json.loads((ROOT / "src/providers.json").read_text())
+
+
+def table() -> str:
+    blocks = catalogue()
+    rows = ["| provider | name | checks | time | handshake | verified by |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, block in blocks.items():
+        source = blocks[block["same_as"]] if "same_as" in block else block
+        handshake = "answered" if "handshake" in block or "handshake" in source else ""
+        time = "signed" if "timestamp" in source.get("scheme", {}) else ""
+        rows.append(f"| [{block['title']}]({block['documentation']}) | `{name}` | {checks(source)} | {time} | {handshake} | {block['verified']} |")
+    return "\n".join(rows) + "\n"
+
+
+def checks(block: dict) -> str:
+    if "token" in block:
+        ((kind, value),) = block["token"].items()
+        return f"token in `{value}`" if kind == "header" else f"token, {kind.capitalize()}"
+    fields = block["scheme"]["signature"]
+    first = fields[0] if isinstance(fields, list) else fields
+    return f"`{block['scheme']['algorithm']}` in `{first.get('header') or first.get('query')}`"
+
+
+def current() -> str:
+    return (ROOT / "README.md").read_text().partition(BEGIN)[2].partition(END)[0]
+
+
+def main() -> None:
+    path = ROOT / "README.md"
+    head, _, rest = path.read_text().partition(BEGIN)
+    path.write_text(head + BEGIN + table() + END + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,508 @@
+"""Makes the vectors of the providers that publish none.
+
+    target/venv/bin/python tests/vectors/make.py                writes tests/vectors/<provider>.json, the same each time
+    PYTHON_WITH_THE_VENDORS tests/vectors/make.py --vendors     asks the vendors' own libraries whether they agree
+
+It is a second implementation: written from each provider's documentation with Python's hmac and the cryptography
+package, it reads neither `src/providers.json` nor any Rust, so that a vector which passes shows two independent
+readings of a scheme to agree. Published vectors are not its business; their files it leaves alone. To add a provider,
+add a call of `provider`: how its sender makes the headers, given the key and the body.
+
+Every secret, id and time is fixed. A provider gets three vectors: an event, an event without a body where its
+deliveries can be without one, and an event that somebody with another secret signed.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from unittest import mock
+from urllib.parse import parse_qsl
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+
+DIRECTORY = Path(__file__).parent
+MADE = "with Python's hmac, hashlib and base64 from the description in the provider's documentation: nobody publishes a vector"
+MADE_WITH_KEYS = MADE.replace("hmac, hashlib and base64", "cryptography package")
+NOW = 1_767_225_600
+SECONDS, MILLISECONDS, RFC3339 = str(NOW), str(NOW * 1000), "2026-01-01T00:00:00Z"
+UUID = "7d6c9f0a-5b0e-4c1d-9a53-1f2e3d4c5b6a"
+EVENT = '{"id": "evt_0001", "type": "order.created", "note": "Zoë paid 12 €"}'
+FORM = "To=%2B15550001111&From=%2B15550002222&Body=Gr%C3%BC%C3%9Fe+%26+more&MessageSid=SM0001&Empty="
+URL = "https://hooks.example.com/hooks/in?tenant=a%20b&n=1"
+HUBSPOT_URL = "https://hooks.example.com/hooks/in?portal=1"
+
+Headers = dict[str, str]
+
+
+# What the schemes are made of
+
+
+def text(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+def mac(key: bytes, *parts: str | bytes, digest: str = "sha256") -> bytes:
+    return hmac.new(key, b"".join(map(text, parts)), digest).digest()
+
+
+def hexmac(key: bytes, *parts: str | bytes, digest: str = "sha256") -> str:
+    return mac(key, *parts, digest=digest).hex()
+
+
+def b64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def b64mac(key: bytes, *parts: str | bytes, digest: str = "sha256") -> str:
+    return b64(mac(key, *parts, digest=digest))
+
+
+def sorted_form(body: bytes) -> str:
+    """Twilio and Mandrill: the parameters by name, each name and value behind one another."""
+    return "".join(name + value for name, value in sorted(parse_qsl(body.decode(), keep_blank_values=True)))
+
+
+# Keys: each takes a seed and gives what an operator configures and what the sender signs with
+
+
+def plain(seed: str) -> tuple[str, bytes]:
+    secret = f"{seed}-{hashlib.sha256(seed.encode()).hexdigest()[:20]}"
+    return secret, secret.encode()
+
+
+def pair(seed: str) -> tuple[str, bytes]:
+    secret = f"hooks:{plain(seed)[0]}"
+    return secret, secret.encode()
+
+
+def in_hex(seed: str) -> tuple[str, bytes]:
+    key = hashlib.sha256(seed.encode()).digest()
+    return key.hex(), key
+
+
+def in_base64(seed: str, prefix: str = "") -> tuple[str, bytes]:
+    key = hashlib.sha256(seed.encode()).digest()
+    return prefix + b64(key), key
+
+
+def whsec(seed: str) -> tuple[str, bytes]:
+    return in_base64(seed, "whsec_")
+
+
+def supabase(seed: str) -> tuple[str, bytes]:
+    return in_base64(seed, "v1,whsec_")
+
+
+def _ed25519(seed: str) -> tuple[bytes, ed25519.Ed25519PrivateKey]:
+    private = ed25519.Ed25519PrivateKey.from_private_bytes(hashlib.sha256(seed.encode()).digest())
+    return private.public_key().public_bytes_raw(), private
+
+
+def ed25519_hex(seed: str) -> tuple[str, ed25519.Ed25519PrivateKey]:
+    public, private = _ed25519(seed)
+    return public.hex(), private
+
+
+def ed25519_base64(seed: str) -> tuple[str, ed25519.Ed25519PrivateKey]:
+    public, private = _ed25519(seed)
+    return b64(public), private
+
+
+def rsa_pem(seed: str) -> tuple[str, rsa.RSAPrivateKey]:
+    """A throw-away key that is the same each time, which no library would make; good enough to be signed with."""
+    numbers, primes, e = random.Random(seed), [], 65537
+    while len(primes) < 2:
+        candidate = numbers.getrandbits(1024) | 3 << 1022 | 1
+        if pow(2, candidate - 1, candidate) == 1 and candidate % e != 1:
+            primes.append(candidate)
+    p, q = primes
+    d = pow(e, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(e, p * q)
+    private = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), rsa.rsa_crt_iqmp(p, q), public).private_key()
+    pem = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode(), private
+
+
+# Vectors
+
+
+@dataclass(frozen=True)
+class Provider:
+    name: str
+    sign: Callable[..., Headers]
+    key: Callable[[str], tuple]
+    body: str
+    has_empty: bool
+    also: Headers
+    url: str | None
+    now: int | None
+    mismatch: str
+    made: str
+
+    def vectors(self) -> list[dict]:
+        vectors = [self._vector("event", self.body)]
+        if self.has_empty:
+            vectors.append(self._vector("no-body", ""))
+        return [*vectors, self._vector("other-secret", self.body, "another sender", self.mismatch)]
+
+    def _vector(self, label: str, body: str, signer: str | None = None, expect: str = "ok") -> dict:
+        secret, key = self.key(self.name)
+        if signer:
+            _, key = self.key(signer)
+        vector = {"name": f"{self.name.replace('_', '-')}-{label}", "made": self.made, "secret": secret,
+                  "headers": self.also | self.sign(key, body.encode())}
+        if self.url:
+            vector |= {"url": self.url, "method": "POST"}
+        return vector | {"body": body, "now": self.now, "expect": expect}
+
+
+PROVIDERS: dict[str, Provider] = {}
+
+
+def provider(name: str, sign: Callable[..., Headers], *, key=plain, body: str = EVENT, has_empty: bool = True,
+             also: Headers | None = None, url: str | None = None, now: int | None = None,
+             mismatch: str = "signature_mismatch", made: str = MADE, agrees: str = "") -> None:
+    """`agrees` names the vendor's own library that was asked, and what in it; `--vendors` asks again."""
+    made += f"; {agrees} agrees" if agrees else ""
+    assert name not in PROVIDERS, name
+    PROVIDERS[name] = Provider(name, sign, key, body, has_empty, also or {}, url, now, mismatch, made)
+
+
+def token(name: str, header: str, **options: object) -> None:
+    provider(name, lambda key, body: {header: key.decode()}, mismatch="token_mismatch", **options)
+
+
+def bearer(name: str, **options: object) -> None:
+    provider(name, lambda key, body: {"Authorization": f"Bearer {key.decode()}"}, mismatch="token_mismatch", **options)
+
+
+def basic(name: str, **options: object) -> None:
+    provider(name, lambda key, body: {"Authorization": f"Basic {b64(key)}"}, key=pair, mismatch="token_mismatch", **options)
+
+
+def standard(name: str, *, names: str = "webhook", key=whsec, **options: object) -> None:
+    """Standard Webhooks, and Svix, which is the same under other names."""
+    def sign(key: bytes, body: bytes) -> Headers:
+        return {f"{names}-id": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", f"{names}-timestamp": SECONDS,
+                f"{names}-signature": "v1," + b64mac(key, f"msg_2KWPBgLlAfxdpx2AI54pPJ85f4W.{SECONDS}.", body)}
+    provider(name, sign, key=key, now=NOW, **options)
+
+
+# Source hosts and builds
+
+token("gitlab", "X-Gitlab-Token", also={"X-Gitlab-Event": "Push Hook", "X-Gitlab-Event-UUID": UUID})
+standard("gitlab_signed", also={"X-Gitlab-Event": "Push Hook"})
+provider("bitbucket_server", lambda key, body: {"X-Hub-Signature": "sha256=" + hexmac(key, body)},
+         also={"X-Event-Key": "repo:refs_changed", "X-Request-Id": UUID})
+provider("gitea", lambda key, body: {"X-Gitea-Signature": hexmac(key, body)},
+         also={"X-Gitea-Event": "push", "X-Gitea-Delivery": UUID})
+provider("forgejo", lambda key, body: {"X-Forgejo-Signature": hexmac(key, body), "X-Gitea-Signature": hexmac(key, body)},
+         also={"X-Forgejo-Event": "push", "X-Forgejo-Delivery": UUID})
+provider("gogs", lambda key, body: {"X-Gogs-Signature": hexmac(key, body)},
+         also={"X-Gogs-Event": "push", "X-Gogs-Delivery": UUID})
+basic("azure_devops")
+provider("buildkite", lambda key, body: {
+    "X-Buildkite-Signature": f"timestamp={SECONDS},signature={hexmac(key, f'{SECONDS}.', body)}"},
+         also={"X-Buildkite-Event": "build.finished"}, now=NOW)
+token("buildkite_token", "X-Buildkite-Token", also={"X-Buildkite-Event": "build.finished"})
+provider("hcp_terraform", lambda key, body: {"X-TFE-Notification-Signature": hexmac(key, body, digest="sha512")})
+provider("sonarqube", lambda key, body: {"X-Sonar-Webhook-HMAC-SHA256": hexmac(key, body)},
+         also={"X-SonarQube-Project": "guard"})
+provider("nexus", lambda key, body: {"X-Nexus-Webhook-Signature": hexmac(key, body, digest="sha1")},
+         also={"X-Nexus-Webhook-Id": "rm:repository:asset", "X-Nexus-Webhook-Delivery": UUID})
+token("harbor", "Authorization")
+provider("snyk", lambda key, body: {"X-Hub-Signature": "sha256=" + hexmac(key, body)}, also={"X-Snyk-Event": "ping/v0"})
+provider("launchdarkly", lambda key, body: {"X-LD-Signature": hexmac(key, body)})
+provider("doppler", lambda key, body: {"X-Doppler-Signature": "sha256=" + hexmac(key, body)})
+
+# Chat and voice
+
+provider("discord", lambda key, body: {
+    "X-Signature-Timestamp": SECONDS, "X-Signature-Ed25519": key.sign(SECONDS.encode() + body).hex()},
+         key=ed25519_hex, now=NOW, made=MADE_WITH_KEYS, agrees="discord-interactions 0.4.0 (verify_key)")
+token("telegram", "X-Telegram-Bot-Api-Secret-Token")
+for name in ("meta", "whatsapp", "messenger", "instagram"):
+    provider(name, lambda key, body: {"X-Hub-Signature-256": "sha256=" + hexmac(key, body)})
+provider("microsoft_teams", lambda key, body: {"Authorization": "HMAC " + b64mac(key, body)}, key=in_base64)
+provider("webex", lambda key, body: {"X-Spark-Signature": hexmac(key, body, digest="sha1")})
+TWITCH_TIME = "2026-01-01T00:00:00.123456789Z"
+provider("twitch", lambda key, body: {
+    "Twitch-Eventsub-Message-Id": UUID, "Twitch-Eventsub-Message-Timestamp": TWITCH_TIME,
+    "Twitch-Eventsub-Message-Signature": "sha256=" + hexmac(key, UUID, TWITCH_TIME, body)},
+         also={"Twitch-Eventsub-Subscription-Type": "channel.follow"}, now=NOW)
+provider("zoom", lambda key, body: {
+    "x-zm-request-timestamp": SECONDS, "x-zm-signature": "v0=" + hexmac(key, f"v0:{SECONDS}:", body)}, now=NOW)
+token("ringcentral", "Verification-Token")
+provider("telnyx", lambda key, body: {
+    "telnyx-timestamp": SECONDS, "telnyx-signature-ed25519": b64(key.sign(f"{SECONDS}|".encode() + body))},
+         key=ed25519_base64, now=NOW, made=MADE_WITH_KEYS, agrees="telnyx 4.189.0 (verify_webhook_signature)")
+provider("plivo_v2", lambda key, body: {
+    "X-Plivo-Signature-V2-Nonce": "40418171934281", "X-Plivo-Signature-V2": b64mac(key, URL.split("?")[0], "40418171934281")},
+         body=FORM, also={"Content-Type": "application/x-www-form-urlencoded"}, url=URL,
+         agrees="plivo 4.63.0 (validate_signature)")
+
+# Payments
+
+provider("mollie", lambda key, body: {"X-Mollie-Signature": "sha256=" + hexmac(key, body)})
+provider("checkout_com", lambda key, body: {"Cko-Signature": hexmac(key, body)})
+provider("lemon_squeezy", lambda key, body: {"X-Signature": hexmac(key, body)}, also={"X-Event-Name": "order_created"})
+provider("authorize_net", lambda key, body: {"X-ANET-Signature": "sha512=" + hexmac(key, body, digest="sha512").upper()})
+provider("paystack", lambda key, body: {"x-paystack-signature": hexmac(key, body, digest="sha512")})
+provider("worldpay", lambda key, body: {
+    "Event-Signature": f"2/SHA256/{hexmac(b'the key that is being phased in', body)},1/SHA256/{hexmac(key, body)}"})
+token("revenuecat", "Authorization")
+provider("revenuecat_signed", lambda key, body: {
+    "X-RevenueCat-Webhook-Signature": f"t={SECONDS},v1={hexmac(key, f'{SECONDS}.', body)}"}, now=NOW)
+basic("chargebee")
+provider("wise", lambda key, body: {
+    "X-Signature-SHA256": b64(key.sign(body, padding.PKCS1v15(), hashes.SHA256())), "X-Delivery-Id": UUID},
+         key=rsa_pem, made=MADE_WITH_KEYS)
+provider("modern_treasury", lambda key, body: {"X-Signature": hexmac(key, body)},
+         agrees="modern-treasury 1.80.0 (webhooks.get_signature)")
+provider("xero", lambda key, body: {"x-xero-signature": b64mac(key, body)})
+provider("quickbooks", lambda key, body: {"intuit-signature": b64mac(key, body)})
+standard("dodo_payments")
+standard("brex", key=in_base64)
+standard("polar", key=plain, agrees="polar-sdk 1.0.2 (validate_event)")
+
+# Shops
+
+provider("woocommerce", lambda key, body: {"X-WC-Webhook-Signature": b64mac(key, body)},
+         also={"X-WC-Webhook-Topic": "order.created", "X-WC-Webhook-Delivery-ID": UUID})
+token("bigcommerce", "Authorization")
+standard("etsy")
+
+# Customers
+
+provider("hubspot_v3", lambda key, body: {
+    "X-HubSpot-Request-Timestamp": MILLISECONDS, "X-HubSpot-Signature-v3": b64mac(key, "POST", HUBSPOT_URL, body, MILLISECONDS)},
+         url=HUBSPOT_URL, now=NOW,
+         agrees="hubspot-api-client 12.0.0 (Signature.get_signature)")
+provider("intercom", lambda key, body: {"X-Hub-Signature": "sha1=" + hexmac(key, body, digest="sha1")})
+provider("zendesk", lambda key, body: {
+    "X-Zendesk-Webhook-Signature-Timestamp": RFC3339, "X-Zendesk-Webhook-Signature": b64mac(key, RFC3339, body)},
+         also={"X-Zendesk-Webhook-Invocation-Id": "8350205582"}, now=NOW)
+provider("front", lambda key, body: {
+    "X-Front-Request-Timestamp": MILLISECONDS, "X-Front-Signature": b64mac(key, f"{MILLISECONDS}:", body)}, now=NOW)
+provider("help_scout", lambda key, body: {"X-HelpScout-Signature": b64mac(key, body, digest="sha1")},
+         also={"X-HelpScout-Event": "convo.created"})
+provider("customer_io", lambda key, body: {
+    "X-CIO-Timestamp": SECONDS, "X-CIO-Signature": hexmac(key, f"v0:{SECONDS}:", body)}, now=NOW)
+provider("klaviyo", lambda key, body: {
+    "Klaviyo-Timestamp": "2026-01-01 00:00:00", "Klaviyo-Signature": hexmac(key, body, "2026-01-01 00:00:00")})
+provider("segment", lambda key, body: {"X-Signature": hexmac(key, body, digest="sha1")})
+provider("attio", lambda key, body: {"Attio-Signature": hexmac(key, body)}, also={"Idempotency-Key": UUID})
+provider("close", lambda key, body: {
+    "close-sig-timestamp": SECONDS, "close-sig-hash": hexmac(key, SECONDS, body)}, key=in_hex, now=NOW)
+provider("dixa", lambda key, body: {
+    "X-DIXA-SIGNATURE": f"t={MILLISECONDS},v1={hexmac(key, f'{MILLISECONDS}.', body)}"}, key=in_hex, now=NOW)
+token("salesforce", "Authorization")
+basic("freshdesk")
+basic("pipedrive")
+token("gorgias", "Authorization")
+basic("postmark")
+basic("sparkpost")
+provider("mandrill", lambda key, body: {"X-Mandrill-Signature": b64mac(key, URL, sorted_form(body), digest="sha1")},
+         body="mandrill_events=%5B%7B%22event%22%3A%22open%22%2C%22msg%22%3A%22Z%C3%BCrich%22%7D%5D", url=URL,
+         also={"Content-Type": "application/x-www-form-urlencoded"})
+provider("nylas", lambda key, body: {"X-Nylas-Signature": hexmac(key, body)})
+standard("resend", names="svix", agrees="resend 2.52.0 (Webhooks.verify)")
+standard("loops")
+
+# Work
+
+provider("linear", lambda key, body: {"Linear-Signature": hexmac(key, body)}, has_empty=False, now=NOW,
+         body=f'{{"action": "create", "data": {{"title": "Zoë\'s issue"}}, "webhookTimestamp": {MILLISECONDS}}}',
+         also={"Linear-Event": "Issue", "Linear-Delivery": UUID})
+provider("notion", lambda key, body: {"X-Notion-Signature": "sha256=" + hexmac(key, body)})
+provider("asana", lambda key, body: {"X-Hook-Signature": hexmac(key, body)})
+provider("trello", lambda key, body: {"X-Trello-Webhook": b64mac(key, body, URL, digest="sha1")}, url=URL)
+provider("airtable", lambda key, body: {"X-Airtable-Content-MAC": "hmac-sha256=" + hexmac(key, body)}, key=in_base64)
+provider("clickup", lambda key, body: {"X-Signature": hexmac(key, body)})
+provider("calendly", lambda key, body: {
+    "Calendly-Webhook-Signature": f"t={SECONDS},v1={hexmac(key, f'{SECONDS}.', body)}"}, now=NOW)
+provider("cal_com", lambda key, body: {"X-Cal-Signature-256": hexmac(key, body)})
+provider("typeform", lambda key, body: {"Typeform-Signature": "sha256=" + b64mac(key, body)})
+provider("docusign", lambda key, body: {
+    "X-DocuSign-Signature-1": b64mac(b"the first of the account's keys", body), "X-DocuSign-Signature-2": b64mac(key, body)})
+provider("dropbox", lambda key, body: {"X-Dropbox-Signature": hexmac(key, body)})
+for name in ("google_drive", "google_calendar"):
+    token(name, "X-Goog-Channel-Token", body="", has_empty=False,
+          also={"X-Goog-Resource-State": "update", "X-Goog-Channel-ID": UUID, "X-Goog-Message-Number": "10"})
+provider("webflow", lambda key, body: {
+    "x-webflow-timestamp": MILLISECONDS, "x-webflow-signature": hexmac(key, f"{MILLISECONDS}:", body)}, now=NOW)
+provider("frame_io", lambda key, body: {
+    "X-Frameio-Request-Timestamp": SECONDS, "X-Frameio-Signature": "v0=" + hexmac(key, f"v0:{SECONDS}:", body)}, now=NOW)
+
+# Operation
+
+provider("sentry", lambda key, body: {"Sentry-Hook-Signature": hexmac(key, body)},
+         also={"Sentry-Hook-Resource": "issue", "Sentry-Hook-Timestamp": SECONDS, "Request-ID": UUID})
+basic("datadog")
+provider("grafana", lambda key, body: {"X-Grafana-Alerting-Signature": hexmac(key, body)})
+provider("vercel", lambda key, body: {"x-vercel-signature": hexmac(key, body, digest="sha1")})
+provider("heroku", lambda key, body: {"Heroku-Webhook-Hmac-SHA256": b64mac(key, body)})
+token("cloudflare", "cf-webhook-auth")
+token("new_relic", "Authorization")
+token("honeycomb", "X-Honeycomb-Webhook-Token", also={"X-Honeycomb-Webhook-Delivery-ID": UUID})
+bearer("alertmanager")
+provider("mongodb_atlas", lambda key, body: {"X-MMS-Signature": b64mac(key, body, digest="sha1")},
+         also={"X-MMS-Event": "alert.open"})
+token("auth0", "Authorization")
+token("okta", "Authorization")
+provider("workos", lambda key, body: {
+    "WorkOS-Signature": f"t={MILLISECONDS}, v1={hexmac(key, f'{MILLISECONDS}.', body)}"}, now=NOW,
+         agrees="workos 10.8.0 (webhooks verify_header)")
+standard("supabase_auth", key=supabase)
+standard("render")
+
+# Webhooks as a service
+
+standard("clerk", names="svix")
+provider("convoy", lambda key, body: {"X-Convoy-Signature": hexmac(key, body)})
+provider("convoy_advanced", lambda key, body: {
+    "X-Convoy-Signature": f"t={SECONDS},v1={hexmac(b'the secret before', f'{SECONDS},', body)},v1={hexmac(key, f'{SECONDS},', body)}"},
+         now=NOW)
+provider("hookdeck", lambda key, body: {
+    "x-hookdeck-signature": b64mac(b"the secret before", body), "x-hookdeck-signature-2": b64mac(key, body)},
+         also={"x-hookdeck-eventid": "evt_0001"})
+
+# Models
+
+standard("anthropic", agrees="anthropic 2.12.0 (beta.webhooks.unwrap)")
+standard("replicate", agrees="replicate 1.0.7 (webhooks.validate)")
+standard("recall_ai")
+standard("google_gemini")
+provider("elevenlabs", lambda key, body: {
+    "ElevenLabs-Signature": f"t={SECONDS},v0={hexmac(key, f'{SECONDS}.', body)}"}, now=NOW,
+         agrees="elevenlabs 2.78.0 (webhooks.construct_event)")
+provider("retell", lambda key, body: {
+    "x-retell-signature": f"v={MILLISECONDS},d={hexmac(key, body, MILLISECONDS)}"}, now=NOW,
+         agrees="retell-sdk 6.2.13 (lib.webhook_auth.verify)")
+provider("vapi", lambda key, body: {"X-Vapi-Signature": hexmac(key, body)})
+token("vapi_token", "X-Vapi-Secret")
+token("deepgram", "dg-token")
+token("hugging_face", "X-Webhook-Secret")
+provider("cursor", lambda key, body: {"X-Webhook-Signature": "sha256=" + hexmac(key, body)},
+         also={"X-Webhook-Event": "statusChange", "X-Webhook-ID": UUID})
+
+
+# The vendors' own libraries, each asked about one vector: true, or nothing raised, means yes
+
+
+def _discord(vector: dict, headers: Headers) -> bool:
+    from discord_interactions import verify_key
+    return verify_key(vector["body"].encode(), headers["X-Signature-Ed25519"], headers["X-Signature-Timestamp"], vector["secret"])
+
+
+def _telnyx(vector: dict, headers: Headers) -> None:
+    from telnyx.lib.webhook_verification import verify_webhook_signature
+    verify_webhook_signature(vector["body"], headers, vector["secret"])
+
+
+def _plivo_v2(vector: dict, headers: Headers) -> bool:
+    from plivo.utils import validate_signature
+    return validate_signature(vector["url"], headers["X-Plivo-Signature-V2-Nonce"], headers["X-Plivo-Signature-V2"], vector["secret"])
+
+
+def _modern_treasury(vector: dict, headers: Headers) -> bool:
+    from modern_treasury import ModernTreasury
+    client = ModernTreasury(api_key="none", organization_id="none")
+    return client.webhooks.validate_signature(vector["body"], headers, key=vector["secret"])
+
+
+def _polar(vector: dict, headers: Headers) -> None:
+    from polar.webhooks import _verify_signature
+    _verify_signature(vector["body"], headers, vector["secret"])
+
+
+def _hubspot_v3(vector: dict, headers: Headers) -> bool:
+    from hubspot.utils.signature import Signature
+    stamp = headers["X-HubSpot-Request-Timestamp"]
+    made = Signature.get_signature(vector["secret"], vector["body"], "v3", vector["url"], vector["method"], stamp)
+    return made == headers["X-HubSpot-Signature-v3"]
+
+
+def _resend(vector: dict, headers: Headers) -> None:
+    from resend import Webhooks
+    Webhooks.verify({"payload": vector["body"], "webhook_secret": vector["secret"], "headers": {
+        key: headers[f"svix-{key}"] for key in ("id", "timestamp", "signature")}})
+
+
+def _workos(vector: dict, headers: Headers) -> None:
+    from workos.webhooks._verification import verify_header
+    verify_header(event_body=vector["body"].encode(), event_signature=headers["WorkOS-Signature"], secret=vector["secret"])
+
+
+def _anthropic(vector: dict, headers: Headers) -> None:
+    from anthropic import Anthropic
+    Anthropic(api_key="none").beta.webhooks.unwrap(vector["body"], headers=headers, key=vector["secret"])
+
+
+def _replicate(vector: dict, headers: Headers) -> None:
+    from replicate.webhook import Webhooks, WebhookSigningSecret
+    Webhooks.validate(headers=headers, body=vector["body"], secret=WebhookSigningSecret(key=vector["secret"]), tolerance=300)
+
+
+def _elevenlabs(vector: dict, headers: Headers) -> None:
+    from elevenlabs.client import ElevenLabs
+    ElevenLabs(api_key="none").webhooks.construct_event(vector["body"], headers["ElevenLabs-Signature"], vector["secret"])
+
+
+def _retell(vector: dict, headers: Headers) -> bool:
+    from retell.lib.webhook_auth import verify
+    return verify(vector["body"], vector["secret"], headers["x-retell-signature"])
+
+
+VENDORS = {
+    "discord": _discord, "telnyx": _telnyx, "plivo_v2": _plivo_v2, "modern_treasury": _modern_treasury, "polar": _polar,
+    "hubspot_v3": _hubspot_v3, "resend": _resend, "workos": _workos, "anthropic": _anthropic, "replicate": _replicate,
+    "elevenlabs": _elevenlabs, "retell": _retell,
+}
+
+
+class _Frozen(datetime):
+    @classmethod
+    def now(cls, tz: timezone | None = None) -> datetime:
+        return datetime.fromtimestamp(NOW, tz)
+
+
+def ask_vendors() -> bool:
+    """Every vendor has to accept the event that its own secret signed and to refuse the other."""
+    all_agree = True
+    for name, ask in VENDORS.items():
+        for vector in PROVIDERS[name].vectors():
+            if not vector["body"]:
+                continue  # some of the libraries want JSON
+            with mock.patch("time.time", lambda: float(NOW)), mock.patch("standardwebhooks.webhooks.datetime", _Frozen):
+                try:
+                    accepted = ask(vector, vector["headers"]) is not False
+                except Exception as error:
+                    if isinstance(error, ImportError):
+                        raise
+                    accepted = False
+            agrees = accepted == (vector["expect"] == "ok")
+            all_agree &= agrees
+            print(f"{'agrees   ' if agrees else 'DISAGREES'} {name}: {vector['name']}")
+    return all_agree
+
+
+def write() -> None:
+    for name, one in PROVIDERS.items():
+        document = {"provider": name, "vectors": one.vectors()}
+        (DIRECTORY / f"{name}.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--vendors"]:
+        sys.exit(not ask_vendors())
+    write()
