@@ -28,7 +28,7 @@
 //! # Where to read on
 //!
 //! 1. [`verdict`]: every way a request can be refused.
-//! 2. [`policy`]: the order of checks, and the one line that makes a [`verdict::Pass`].
+//! 2. [`policy`] with `policy/judgement.rs`: the order of checks, and the one line that makes a [`verdict::Pass`].
 //! 3. [`check::signature`] and `providers.json`: how one shape covers all providers.
 //! 4. `proxy`: all host calls. It exists for the wasm target only: the core could not import the host if it wanted to.
 //!

@@ -259,8 +259,13 @@ impl Request {
                 self.state = State::Passed;
                 Ok(Action::Continue)
             }
-            // Every byte of the body was in a body callback before.
-            State::Reading(check, _) => self.settle(guard, check.finish()),
+            State::Reading(check, read) => {
+                // Every byte of the body was in a body callback before.
+                if raw::buffer(Buffer::RequestBody, read, 1)?.is_some_and(|rest| !rest.is_empty()) {
+                    return Err(Fault);
+                }
+                self.settle(guard, check.finish())
+            }
         }
     }
 
