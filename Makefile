@@ -17,8 +17,8 @@ test: test-native test-envoy ## all tests, from nothing
 test-native: ## the core: vectors, decisions, configurations, properties
 	cargo test --locked
 
-test-envoy: wasm $(VENV)/.installed ## the module in a real Envoy
-	$(PYTHON) -m pytest tests/envoy -q
+test-envoy: wasm $(VENV)/.installed ## the module in a real Envoy; the schema
+	$(PYTHON) -m pytest tests/envoy tests/schema -q
 
 test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q

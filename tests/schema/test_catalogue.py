@@ -1,0 +1,20 @@
+"""The README's table of providers is the catalogue's, and the catalogue says of every provider what an operator asks."""
+
+import provider_table
+
+VERIFIED = {"published vector", "vendor library", "documentation", "unverified"}
+
+
+def test_the_readme_lists_the_catalogue():
+    assert provider_table.current() == provider_table.table(), "run: python tests/provider_table.py"
+
+
+def test_every_provider_says_where_it_is_documented_and_how_it_was_verified():
+    blocks = provider_table.catalogue()
+    assert len(blocks) >= 110
+    for name, block in blocks.items():
+        assert block["title"] and block["documentation"].startswith("https://"), name
+        assert block["verified"] in VERIFIED, name
+        assert block["timestamp"] in {"signed", "unsigned", "none"}, name
+        assert ("scheme" in block) + ("token" in block) + ("same_as" in block) == 1, name
+        assert "same_as" not in block or "same_as" not in blocks[block["same_as"]], f"{name}: a chain"
