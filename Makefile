@@ -4,7 +4,7 @@ MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help demo test test-native test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help demo test test-native catalogue test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: test-native test-envoy ## all tests, from nothing
 
 test-native: ## the core: vectors, decisions, configurations, properties
 	cargo test --locked
+
+catalogue: ## one line a provider: its vectors, and how it was verified
+	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
 
 test-envoy: wasm $(VENV)/.installed ## the module in a real Envoy; the schema
 	$(PYTHON) -m pytest tests/envoy tests/schema -q

@@ -94,6 +94,8 @@ fn single(members: &Value) -> Value {
 }
 
 const REASONS: &[(&str, &str)] = &[
+    ("GET /handshake", "handshake_refused"),
+    ("GET /handshake?challenge=<script>", "handshake_refused"),
     ("POST /nowhere", "no_policy"),
     ("POST /github//x", "path_malformed"),
     ("GET /github", "method_not_allowed"),
@@ -149,8 +151,7 @@ const REASONS: &[(&str, &str)] = &[
 ];
 
 /// What only the host can come to, and what later releases will.
-const NO_ROW: [Reason; 4] =
-    [Reason::HandshakeRefused, Reason::DuplicateDelivery, Reason::HostCannotHold, Reason::HostFault];
+const NO_ROW: [Reason; 3] = [Reason::DuplicateDelivery, Reason::HostCannotHold, Reason::HostFault];
 
 fn reasons() -> Value {
     let scheme = |require: Value| {
@@ -166,8 +167,12 @@ fn reasons() -> Value {
     let mut github = policy("github", json!({"signature": github()}));
     github["max_body_bytes"] = json!(8);
     github["content_types"] = json!(["application/json"]);
+    let mut handshake =
+        policy("handshake", json!({"signature": {"provider": "dropbox", "secrets": secrets()}}));
+    handshake["handshake"] = json!("answer");
     json!({"policies": [
         github,
+        handshake,
         policy("source", json!({"source_ip": source()})),
         policy("token", json!({"token": token()})),
         policy("slack", json!({"signature": {"provider": "slack", "secrets": secrets()}})),
