@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-/// More readings than this, or a longer path, are not looked through: the doubt stands.
-const MAX_READINGS: usize = 512;
-const MAX_LENGTH: usize = 8192;
+/// More readings than this, or a longer path, are not looked through: the doubt stands, and nobody can make us work.
+const MAX_READINGS: usize = 128;
+const MAX_LENGTH: usize = 4096;
 
 /// Whether a path (without query) must be refused before any matching: an escaped `/`, `\`, `.` or NUL, a backslash,
 /// `//`, a `.` or `..` segment, `;`, a control or non-ASCII byte, an invalid escape, or no leading `/`.
