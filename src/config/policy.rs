@@ -10,6 +10,7 @@ use crate::policy::{Forward, Mode, Policy};
 use crate::route::{HostPattern, Match, PathPattern};
 use crate::verdict::Reason;
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::rc::Rc;
 
 const KEYS: [&str; 10] = [
@@ -167,7 +168,8 @@ fn host_pattern(node: &Node<'_>) -> Result<HostPattern, ConfigError> {
         None => (false, text.as_str()),
     };
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_address = bare.starts_with('[') && bare.ends_with(']') && !suffix;
+    let in_brackets = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_address = !suffix && in_brackets.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
     if bare.is_empty()
         || !(bare.bytes().all(is_name) || is_address)
         || bare.starts_with('.')

@@ -87,8 +87,12 @@ fn network(node: &Node<'_>) -> Result<IpNet, ConfigError> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address.to_canonical()));
     }
-    let complaint = "is neither an IP address nor a CIDR block";
-    let network: IpNet = text.parse().map_err(|_| node.error(Wrong::Value(text.to_owned(), complaint)))?;
+    // ipnet reads 010.0.0.0/8, and /08; who takes a leading zero for octal means another network.
+    let is_strict = text.split_once('/').is_some_and(|(address, prefix)| {
+        address.parse::<IpAddr>().is_ok() && (prefix == "0" || !prefix.starts_with('0'))
+    });
+    let wrong = || node.error(Wrong::Value(text.to_owned(), "is neither an IP address nor a CIDR block"));
+    let network: IpNet = text.parse().ok().filter(|_| is_strict).ok_or_else(wrong)?;
     if network.addr() != network.network() {
         return Err(node.error(Wrong::HostBits(text.to_owned(), network.trunc().to_string())));
     }
