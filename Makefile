@@ -4,7 +4,7 @@ MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help demo test test-native catalogue test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help demo test test-native test-gateways catalogue image test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,7 +12,7 @@ help: ## what each target does
 demo: wasm $(VENV)/.installed ## real webhooks through a real Envoy: which passed, which were refused, and why
 	@$(PYTHON) tests/demo.py
 
-test: test-native test-envoy ## all tests, from nothing
+test: test-native test-envoy test-gateways ## all tests, from nothing
 
 test-native: ## the core: vectors, decisions, configurations, properties
 	cargo test --locked
@@ -23,11 +23,17 @@ catalogue: ## one line a provider: its vectors, and how it was verified
 test-envoy: wasm $(VENV)/.installed ## the module in a real Envoy; the schema
 	$(PYTHON) -m pytest tests/envoy tests/schema -q
 
+test-gateways: wasm $(VENV)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
+	$(PYTHON) -m pytest tests/gateways -q
+
 test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
+
+image: wasm ## the module as an OCI image layout: target/image/
+	@.ci/image
 
 bench: ## what the core costs, natively: a lookup, a configuration, a byte
 	cargo bench --locked --bench core
