@@ -8,6 +8,7 @@ use crate::path::decode_once;
 use crate::request::{Facts, Occurrence};
 use crate::verdict::Reason;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::rc::Rc;
 
 /// What a template is made of, the body aside.
@@ -65,8 +66,7 @@ pub enum TemplateError {
     Unknown(String),
 }
 
-/// What a template is filled with.
-#[derive(Debug)]
+/// What a template is filled with. Prints nothing: the secret can be part of it.
 pub struct Values<'v, 'a> {
     /// The request.
     pub facts: &'v Facts<'a>,
@@ -78,6 +78,12 @@ pub struct Values<'v, 'a> {
     pub public_url: Option<&'v str>,
     /// The secret, where it is part of the content.
     pub secret: Option<&'v [u8]>,
+}
+
+impl fmt::Debug for Values<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Values(..)")
+    }
 }
 
 impl SignedContent {
