@@ -16,6 +16,7 @@ mod secret;
 pub use error::{ConfigError, Warning, Wrong};
 
 use crate::policy::PolicySet;
+use error::Faults;
 pub(crate) use json::Json;
 use node::Node;
 
@@ -35,12 +36,13 @@ pub struct Configuration {
 /// What every part of the configuration is read with.
 pub(crate) struct Reader<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
+    faults: &'e Faults,
     warnings: Vec<Warning>,
 }
 
 impl Reader<'_> {
-    fn warn(&mut self, node: &Node<'_>, text: &'static str) {
-        self.warnings.push(Warning { at: node.at().to_owned(), text });
+    fn warn(&mut self, node: &Node<'_>, code: &'static str, text: &'static str) {
+        self.warnings.push(Warning { at: node.at().to_owned(), code, text });
     }
 }
 
@@ -50,31 +52,68 @@ impl Reader<'_> {
 /// # Errors
 /// The first thing that is wrong, with its place. The text of a secret is never part of it.
 pub fn parse(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, ConfigError> {
-    let root = Json::read(bytes)?;
-    let mut reader = Reader { env, warnings: Vec::new() };
-    let keys = ["policies", "unmatched", "hold_request_head", "policy_namespace"];
-    let top = Node::root(&root).object(&keys)?;
-    let leave_unmatched = match top.get("unmatched") {
-        Some(node) => node.choice(&[("deny", false), ("pass", true)])?,
-        None => false,
-    };
-    let hold_request_head = top.get("hold_request_head").map_or(Ok(true), |node| node.boolean())?;
-    let policy_namespace = match top.get("policy_namespace") {
-        Some(node) => node.filled_text()?.to_owned(),
-        None => "webhook_guard".to_owned(),
-    };
-    let mut policies = PolicySet::new(leave_unmatched);
-    for node in top.required("policies")?.list()? {
-        let policy = policy::read(&node, &mut reader)?;
-        let name = policy.name.clone();
-        policies.insert(policy).map_err(|rival| {
-            let wrong = Wrong::Rival(rival.to_string());
-            if rival == name {
-                node.child("name").error(Wrong::NameTaken(name.to_string()))
-            } else {
-                node.error(wrong)
-            }
-        })?;
+    read(bytes, env).map_err(|report| report.first)
+}
+
+/// What is wrong with a configuration; never nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What was found first.
+    pub first: ConfigError,
+    /// What else is wrong, in the order in which it was found.
+    pub others: Vec<ConfigError>,
+    /// What is allowed but worth a second look, in the parts that could be read.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads a configuration as [`parse`] does, and finds all that is wrong with it.
+///
+/// # Errors
+/// Everything that is wrong, each with its place. The text of a secret is never part of it.
+pub fn read(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Report> {
+    let faults = Faults::default();
+    let mut reader = Reader { env, faults: &faults, warnings: Vec::new() };
+    let configuration = Json::read(bytes).and_then(|root| whole(&Node::root(&root, &faults), &mut reader));
+    let warnings = reader.warnings;
+    if let Err(error) = &configuration {
+        faults.report(error.clone());
     }
-    Ok(Configuration { policies, hold_request_head, policy_namespace, warnings: reader.warnings })
+    let mut all = faults.into_list().into_iter();
+    match (configuration, all.next()) {
+        (Ok(configuration), None) => Ok(Configuration { warnings, ..configuration }),
+        (Ok(_), Some(first)) | (Err(_), Some(first)) | (Err(first), None) => {
+            Err(Report { first, others: all.collect(), warnings })
+        }
+    }
+}
+
+/// Reads what can be read: whoever calls it must look at the faults that were reported.
+fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, ConfigError> {
+    let keys = ["policies", "unmatched", "hold_request_head", "policy_namespace"];
+    let top = root.object(&keys)?;
+    let leave_unmatched =
+        top.get("unmatched").map_or(Ok(false), |node| node.choice(&[("deny", false), ("pass", true)]));
+    let leave_unmatched = root.keep(leave_unmatched);
+    let hold_request_head = root.keep(top.get("hold_request_head").map_or(Ok(true), |node| node.boolean()));
+    let policy_namespace = root.keep(match top.get("policy_namespace") {
+        Some(node) => node.filled_text().map(str::to_owned),
+        None => Ok("webhook_guard".to_owned()),
+    });
+    let mut policies = PolicySet::new(leave_unmatched.unwrap_or(false));
+    for node in top.required("policies")?.list()? {
+        let Some(policy) = node.keep(policy::read(&node, reader)).flatten() else { continue };
+        let name = policy.name.clone();
+        if let Err(rival) = policies.insert(policy) {
+            let is_name = rival == name;
+            let place = if is_name { node.child("name") } else { node };
+            let wrong = if is_name { Wrong::NameTaken } else { Wrong::Rival };
+            place.report(place.error(wrong(rival.to_string())));
+        }
+    }
+    Ok(Configuration {
+        policies,
+        hold_request_head: hold_request_head.unwrap_or(true),
+        policy_namespace: policy_namespace.unwrap_or_default(),
+        warnings: Vec::new(),
+    })
 }

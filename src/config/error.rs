@@ -2,6 +2,7 @@
 //!
 //! Responsible for the text of every message. Refuses to know the text of a secret: no variant has room for it.
 
+use std::cell::RefCell;
 use std::fmt;
 
 /// Something wrong, and where.
@@ -42,12 +43,37 @@ pub enum Wrong {
     Provider(String, Option<String>),
     /// A network with bits set behind its prefix: as written, as it should be.
     HostBits(String, String),
+    /// A text that stands where a secret should.
+    Placeholder,
     /// An environment variable that is not set.
     Unset(String),
     /// The policy of this place has the name already.
     NameTaken(String),
     /// Another policy governs the same requests.
     Rival(String),
+}
+
+impl Wrong {
+    /// The kind of mistake in one stable word, for tools.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotJson(_) => "not-json",
+            Self::UnknownKey(_) => "unknown-key",
+            Self::DuplicateKey => "duplicate-key",
+            Self::Missing => "missing-key",
+            Self::Type(..) => "wrong-type",
+            Self::EmptyList | Self::EmptyText | Self::EmptyObject => "empty",
+            Self::Rule(_) | Self::Value(..) => "invalid-value",
+            Self::Choice(..) => "unknown-word",
+            Self::Provider(..) => "unknown-provider",
+            Self::HostBits(..) => "host-bits",
+            Self::Placeholder => "placeholder-secret",
+            Self::Unset(_) => "unset-variable",
+            Self::NameTaken(_) => "name-taken",
+            Self::Rival(_) => "rival-policy",
+        }
+    }
 }
 
 impl fmt::Display for Wrong {
@@ -79,6 +105,7 @@ impl fmt::Display for Wrong {
             Self::HostBits(written, meant) => {
                 write!(f, "{written:?} has bits set behind its prefix; write {meant:?}")
             }
+            Self::Placeholder => f.write_str("the secret is a placeholder"),
             Self::Unset(variable) => {
                 write!(f, "the environment variable {variable:?} is not set in the Wasm VM")
             }
@@ -102,11 +129,41 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// Everything wrong that was found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(RefCell<Vec<ConfigError>>);
+
+impl Faults {
+    pub(crate) fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    pub(crate) fn report(&self, error: ConfigError) {
+        self.0.borrow_mut().push(error);
+    }
+
+    /// All of them, in the order in which they were found. A key that is missing only because it is misspelled is not
+    /// said twice.
+    pub(crate) fn into_list(self) -> Vec<ConfigError> {
+        let all = self.0.into_inner();
+        let parent = |at: &str| at.rsplit_once('.').map_or(String::new(), |(parent, _)| format!("{parent}."));
+        let meant = |error: &ConfigError| match error.wrong {
+            Wrong::UnknownKey(Some(key)) => Some(format!("{}{key}", parent(&error.at))),
+            _ => None,
+        };
+        let misspelled: Vec<String> = all.iter().filter_map(meant).collect();
+        let is_said = |error: &ConfigError| error.wrong == Wrong::Missing && misspelled.contains(&error.at);
+        all.into_iter().filter(|error| !is_said(error)).collect()
+    }
+}
+
 /// Something that is allowed but worth a second look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The place.
     pub at: String,
+    /// The kind in one stable word, for tools.
+    pub code: &'static str,
     /// What it is about.
     pub text: &'static str,
 }

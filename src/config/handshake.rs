@@ -7,6 +7,7 @@ use super::error::{ConfigError, Wrong};
 use super::node::Node;
 use super::requirement::fingerprints;
 use super::scheme::{ENCODINGS, place_of};
+use super::secret;
 use crate::check::signature::field::Place;
 use crate::handshake::{Form, Handshake, Keyed};
 use crate::policy::{Handshakes, Leaf};
@@ -87,7 +88,8 @@ pub(crate) fn switch(
         node.choice(&[("answer", ())])?;
         Vec::new()
     } else {
-        fingerprints(&node.object(&["verify_tokens"])?.required("verify_tokens")?, reader)?
+        let list = node.object(&["verify_tokens"])?.required("verify_tokens")?;
+        fingerprints(secret::read_list(&list, reader)?)
     };
     match (sends_token, verify_tokens.is_empty()) {
         (true, true) => {

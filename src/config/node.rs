@@ -3,7 +3,7 @@
 //! Responsible for types, for unknown and duplicate keys with the near miss that was meant, and for the places in
 //! messages. Refuses to know policies.
 
-use super::error::{ConfigError, Wrong};
+use super::error::{ConfigError, Faults, Wrong};
 use super::json::Json;
 
 /// A value and its place.
@@ -11,23 +11,28 @@ use super::json::Json;
 pub(crate) struct Node<'a> {
     at: String,
     value: &'a Json,
+    faults: &'a Faults,
 }
 
-/// An object whose keys are all known and there once.
+/// An object; keys that are not known or there twice have been reported.
 #[derive(Clone, Debug)]
 pub(crate) struct Object<'a> {
     at: String,
     members: &'a [(String, Json)],
+    faults: &'a Faults,
 }
 
 impl<'a> Node<'a> {
-    pub(crate) const fn root(value: &'a Json) -> Self {
-        Self { at: String::new(), value }
+    pub(crate) const fn root(value: &'a Json, faults: &'a Faults) -> Self {
+        Self { at: String::new(), value, faults }
     }
 
     /// A value that stands elsewhere than in the operator's text.
-    pub(crate) const fn at_place(at: String, value: &'a Json) -> Self {
-        Self { at, value }
+    pub(crate) const fn elsewhere<'b>(&self, at: String, value: &'b Json) -> Node<'b>
+    where
+        'a: 'b,
+    {
+        Node { at, value, faults: self.faults }
     }
 
     pub(crate) fn at(&self) -> &str {
@@ -36,7 +41,17 @@ impl<'a> Node<'a> {
 
     /// The place of a key of this object.
     pub(crate) fn child(&self, key: &str) -> Self {
-        Self { at: format!("{}.{key}", self.at), value: self.value }
+        Self { at: format!("{}.{key}", self.at), value: self.value, faults: self.faults }
+    }
+
+    /// What was read; nothing once what is wrong with it has been reported, so that reading can go on for the sake of
+    /// further faults. A configuration with a fault is never used.
+    pub(crate) fn keep<T>(&self, read: Result<T, ConfigError>) -> Option<T> {
+        read.map_err(|error| self.report(error)).ok()
+    }
+
+    pub(crate) fn report(&self, error: ConfigError) {
+        self.faults.report(error);
     }
 
     pub(crate) fn error(&self, wrong: Wrong) -> ConfigError {
@@ -59,17 +74,16 @@ impl<'a> Node<'a> {
         matches!(self.value, Json::List(_))
     }
 
-    /// The object, if its keys are among these.
+    /// The object. Keys that are not among these are reported.
     pub(crate) fn object(&self, known: &[&'static str]) -> Result<Object<'a>, ConfigError> {
         let Json::Object(members) = self.value else { return Err(self.type_error("an object")) };
-        let object = Object { at: self.at.clone(), members };
+        let object = Object { at: self.at.clone(), members, faults: self.faults };
         for (index, (key, _)) in members.iter().enumerate() {
             if !known.contains(&key.as_str()) {
                 let wrong = Wrong::UnknownKey(near(key, known.iter().copied()));
-                return Err(ConfigError { at: object.place(key), wrong });
-            }
-            if members.iter().take(index).any(|(earlier, _)| earlier == key) {
-                return Err(ConfigError { at: object.place(key), wrong: Wrong::DuplicateKey });
+                self.report(ConfigError { at: object.place(key), wrong });
+            } else if members.iter().take(index).any(|(earlier, _)| earlier == key) {
+                self.report(ConfigError { at: object.place(key), wrong: Wrong::DuplicateKey });
             }
         }
         Ok(object)
@@ -81,10 +95,10 @@ impl<'a> Node<'a> {
         if members.is_empty() {
             return Err(self.error(Wrong::EmptyObject));
         }
-        let object = Object { at: self.at.clone(), members };
+        let object = Object { at: self.at.clone(), members, faults: self.faults };
         let mut named = Vec::with_capacity(members.len());
         for (index, (key, value)) in members.iter().enumerate() {
-            let node = Node { at: object.place(key), value };
+            let node = Node { at: object.place(key), value, faults: self.faults };
             if members.iter().take(index).any(|(earlier, _)| earlier == key) {
                 return Err(node.error(Wrong::DuplicateKey));
             }
@@ -99,7 +113,7 @@ impl<'a> Node<'a> {
         if items.is_empty() {
             return Err(self.error(Wrong::EmptyList));
         }
-        let node = |(index, value)| Node { at: format!("{}[{index}]", self.at), value };
+        let node = |(index, value)| Node { at: format!("{}[{index}]", self.at), value, faults: self.faults };
         Ok(items.iter().enumerate().map(node).collect())
     }
 
@@ -184,7 +198,7 @@ impl<'a> Object<'a> {
 
     pub(crate) fn get(&self, key: &str) -> Option<Node<'a>> {
         let (_, value) = self.members.iter().find(|(name, _)| name == key)?;
-        Some(Node { at: self.place(key), value })
+        Some(Node { at: self.place(key), value, faults: self.faults })
     }
 
     pub(crate) fn required(&self, key: &str) -> Result<Node<'a>, ConfigError> {

@@ -6,7 +6,8 @@ use super::error::{ConfigError, Wrong};
 use super::node::Node;
 use super::{Reader, handshake, requirement};
 use crate::path;
-use crate::policy::{Forward, Mode, Policy};
+use crate::policy::requirement::Requirement;
+use crate::policy::{Forward, Leaf, Mode, Policy};
 use crate::route::{HostPattern, Match, PathPattern};
 use crate::verdict::Reason;
 use std::collections::BTreeMap;
@@ -29,52 +30,72 @@ const KEYS: [&str; 10] = [
 /// Headers that frame or address the request: without them it is another one.
 const KEPT_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
 
-pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Policy, ConfigError> {
+/// Reads a policy; nothing where all that is wrong with it has been reported.
+pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Policy>, ConfigError> {
     let object = node.object(&KEYS)?;
-    let name = name(&object.required("name")?)?;
-    let rule = object.get("match").map(|node| read_match(&node)).transpose()?;
+    let name = node.keep(object.required("name").and_then(|node| name(&node)));
+    let rule = node.keep(object.get("match").map(|node| read_match(&node)).transpose());
     let mut leaves = Vec::new();
-    let node = object.required("require")?;
-    let requirement = if node.is_text() {
-        if node.text()? != "nothing" {
-            return Err(node.error(Wrong::Rule(r#"must be an object, or the word "nothing""#)));
+    let before = reader.faults.count();
+    let requirement = object.required("require").and_then(|node| requirement(&node, &mut leaves, reader));
+    let requirement = node.keep(requirement);
+    let handshakes = match object.get("handshake") {
+        // A provider that could not be read is no reason to say that there is none.
+        Some(node) if reader.faults.count() == before => {
+            node.keep(handshake::switch(&node, &leaves, reader).map(Some))
         }
-        reader.warn(&node, "nothing is required: whoever knows the path gets through");
-        None
-    } else {
-        Some(requirement::read(&node, &mut leaves, reader)?)
+        _ => Some(None),
     };
-    let handshakes =
-        object.get("handshake").map(|node| handshake::switch(&node, &leaves, reader)).transpose()?;
-    let mode = match object.get("mode") {
-        Some(node) => {
-            let mode = node.choice(&[("enforce", Mode::Enforce), ("report", Mode::Report)])?;
-            if mode == Mode::Report {
-                reader.warn(&node, "the policy refuses nothing, it only reports");
-            }
-            mode
-        }
-        None => Mode::Enforce,
-    };
-    let max_body_bytes = object.get("max_body_bytes").map_or(Ok(1 << 20), |node| {
+    let mode = node.keep(object.get("mode").map_or(Ok(Mode::Enforce), |node| mode(&node, reader)));
+    let max_body_bytes = node.keep(object.get("max_body_bytes").map_or(Ok(1 << 20), |node| {
         node.whole(0, 1 << 40, "must be a whole number of bytes, at most 1099511627776 (1 TiB)")
-    })?;
-    Ok(Policy {
-        name,
-        rule,
-        leaves,
-        requirement,
-        mode,
-        max_body_bytes,
-        content_types: object.get("content_types").map(|node| media_types(&node)).transpose()?,
-        content_encodings: match object.get("content_encodings") {
-            Some(node) => codings(&node)?,
-            None => vec![Rc::from("identity")],
-        },
-        forward: object.get("forward").map_or(Ok(Forward::default()), |node| forward(&node))?,
-        deny_status: object.get("deny_status").map_or(Ok(BTreeMap::new()), |node| deny_status(&node))?,
-        handshakes,
-    })
+    }));
+    let content_types = node.keep(object.get("content_types").map(|node| media_types(&node)).transpose());
+    let identity = Ok(vec![Rc::from("identity")]);
+    let content_encodings =
+        node.keep(object.get("content_encodings").map_or(identity, |node| codings(&node)));
+    let forward = node.keep(object.get("forward").map_or(Ok(Forward::default()), |node| forward(&node)));
+    let deny_status =
+        node.keep(object.get("deny_status").map_or(Ok(BTreeMap::new()), |node| deny_status(&node)));
+    let policy = || {
+        Some(Policy {
+            name: name?,
+            rule: rule?,
+            leaves,
+            requirement: requirement?,
+            mode: mode?,
+            max_body_bytes: max_body_bytes?,
+            content_types: content_types?,
+            content_encodings: content_encodings?,
+            forward: forward?,
+            deny_status: deny_status?,
+            handshakes: handshakes?,
+        })
+    };
+    Ok(policy())
+}
+
+fn requirement(
+    node: &Node<'_>,
+    leaves: &mut Vec<Leaf>,
+    reader: &mut Reader<'_>,
+) -> Result<Option<Requirement>, ConfigError> {
+    if !node.is_text() {
+        return requirement::read(node, leaves, reader).map(Some);
+    }
+    if node.text()? != "nothing" {
+        return Err(node.error(Wrong::Rule(r#"must be an object, or the word "nothing""#)));
+    }
+    reader.warn(node, "nothing-required", "nothing is required: whoever knows the path gets through");
+    Ok(None)
+}
+
+fn mode(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Mode, ConfigError> {
+    let mode = node.choice(&[("enforce", Mode::Enforce), ("report", Mode::Report)])?;
+    if mode == Mode::Report {
+        reader.warn(node, "report-mode", "the policy refuses nothing, it only reports");
+    }
+    Ok(mode)
 }
 
 fn name(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
@@ -90,32 +111,33 @@ fn name(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
 
 fn read_match(node: &Node<'_>) -> Result<Match, ConfigError> {
     let object = node.object(&["path", "methods", "hosts"])?;
-    let paths = distinct(&object.required("path")?.one_or_list()?, path_pattern)?;
-    let methods = match object.get("methods") {
-        Some(node) => distinct(&node.list()?, method)?,
-        None => vec![Rc::from("POST")],
-    };
-    let hosts = match object.get("hosts") {
-        Some(node) => distinct(&node.list()?, host_pattern)?,
-        None => vec![HostPattern::Any],
-    };
-    Ok(Match { paths, methods, hosts })
+    let paths = object.required("path").and_then(|node| node.one_or_list());
+    let paths = paths.map(|entries| distinct(&entries, path_pattern));
+    let methods = object
+        .get("methods")
+        .map_or(Ok(vec![Rc::from("POST")]), |node| node.list().map(|entries| distinct(&entries, method)));
+    let hosts = object.get("hosts").map_or(Ok(vec![HostPattern::Any]), |node| {
+        node.list().map(|entries| distinct(&entries, host_pattern))
+    });
+    let (paths, methods) = (node.keep(paths), node.keep(methods));
+    Ok(Match { hosts: hosts?, paths: paths.unwrap_or_default(), methods: methods.unwrap_or_default() })
 }
 
-/// Reads every entry; one that stands there twice is a slip.
+/// Reads every entry; one that stands there twice is a slip. What is wrong with an entry is reported.
 fn distinct<T: PartialEq>(
     entries: &[Node<'_>],
     read: impl Fn(&Node<'_>) -> Result<T, ConfigError>,
-) -> Result<Vec<T>, ConfigError> {
+) -> Vec<T> {
     let mut values = Vec::with_capacity(entries.len());
     for entry in entries {
-        let value = read(entry)?;
-        if values.contains(&value) {
-            return Err(entry.error(Wrong::Rule("is in the list twice")));
+        match entry.keep(read(entry)) {
+            Some(value) if values.contains(&value) => {
+                entry.report(entry.error(Wrong::Rule("is in the list twice")));
+            }
+            value => values.extend(value),
         }
-        values.push(value);
     }
-    Ok(values)
+    values
 }
 
 fn path_pattern(node: &Node<'_>) -> Result<PathPattern, ConfigError> {
@@ -187,7 +209,7 @@ fn host_pattern(node: &Node<'_>) -> Result<HostPattern, ConfigError> {
 }
 
 fn media_types(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
-    distinct(&node.list()?, |entry| {
+    let media_type = |entry: &Node<'_>| {
         let text = entry.filled_text()?;
         let is_token = |part: &str| super::node::is_header_name(part);
         match text.split_once('/') {
@@ -199,19 +221,21 @@ fn media_types(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
                 Err(entry.error(Wrong::Value(text.to_owned(), complaint)))
             }
         }
-    })
+    };
+    Ok(distinct(&node.list()?, media_type))
 }
 
 fn codings(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
-    distinct(&node.list()?, |entry| {
+    let coding = |entry: &Node<'_>| {
         let text = entry.filled_text()?;
         if super::node::is_header_name(text) {
             Ok(Rc::from(text.to_ascii_lowercase()))
         } else {
-            Err(entry
-                .error(Wrong::Value(text.to_owned(), "is not a content coding, such as identity or gzip")))
+            let complaint = "is not a content coding, such as identity or gzip";
+            Err(entry.error(Wrong::Value(text.to_owned(), complaint)))
         }
-    })
+    };
+    Ok(distinct(&node.list()?, coding))
 }
 
 impl Default for Forward {
@@ -231,7 +255,7 @@ fn forward(node: &Node<'_>) -> Result<Forward, ConfigError> {
     };
     let identity = object.get("identity").map_or(Ok(true), |node| node.boolean())?;
     let remove_headers = match object.get("remove_headers") {
-        Some(node) => distinct(&node.list()?, removable)?,
+        Some(node) => distinct(&node.list()?, removable),
         None => Vec::new(),
     };
     Ok(Forward { strip_token, identity, remove_headers })
@@ -248,11 +272,14 @@ fn removable(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
 fn deny_status(node: &Node<'_>) -> Result<BTreeMap<Reason, u16>, ConfigError> {
     let mut statuses = BTreeMap::new();
     for (code, node) in node.members()? {
-        let reason =
-            Reason::from_code(code).ok_or_else(|| node.error(Wrong::UnknownKey(near_reason(code))))?;
+        let Some(reason) = Reason::from_code(code) else {
+            node.report(node.error(Wrong::UnknownKey(near_reason(code))));
+            continue;
+        };
         let complaint = "must be a status from 400 to 599";
-        let status = node.whole(400, 599, complaint)?;
-        statuses.insert(reason, u16::try_from(status).map_err(|_| node.error(Wrong::Rule(complaint)))?);
+        if let Some(status) = node.keep(node.whole(400, 599, complaint)) {
+            statuses.insert(reason, u16::try_from(status).map_err(|_| node.error(Wrong::Rule(complaint)))?);
+        }
     }
     Ok(statuses)
 }

@@ -3,7 +3,7 @@
 //! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`. Refuses to know how they are judged.
 
 use super::error::{ConfigError, Wrong};
-use super::node::Node;
+use super::node::{Node, Object};
 use super::secret::{self, Material};
 use super::{Reader, scheme};
 use crate::check::address::{AddressCheck, AddressSet};
@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 const KEYS: [&str; 5] = ["source_ip", "token", "signature", "any_of", "all_of"];
 
-/// Reads a requirement; its checks are added to `leaves`.
+/// Reads a requirement; its checks are added to `leaves`. What cannot be read is reported and left out.
 pub(crate) fn read(
     node: &Node<'_>,
     leaves: &mut Vec<Leaf>,
@@ -28,26 +28,29 @@ pub(crate) fn read(
         return Err(node.error(Wrong::EmptyObject));
     }
     let mut members = Vec::new();
+    let plain = |check| Leaf { check, provider: None, delivery_id: None, handshakes: Vec::new() };
     if let Some(node) = object.get("source_ip") {
-        let check = Check::Source(source_ip(&node, reader)?);
-        members.push(add(leaves, Leaf { check, provider: None, delivery_id: None, handshakes: Vec::new() }));
+        let check = node.keep(source_ip(&node, reader)).map(Check::Source);
+        members.extend(check.map(|check| add(leaves, plain(check))));
     }
     if let Some(node) = object.get("token") {
-        let check = Check::Token(token(&node, reader)?);
-        members.push(add(leaves, Leaf { check, provider: None, delivery_id: None, handshakes: Vec::new() }));
+        let check = node.keep(token(&node, reader)).flatten().map(Check::Token);
+        members.extend(check.map(|check| add(leaves, plain(check))));
     }
     if let Some(node) = object.get("signature") {
-        members.push(add(leaves, scheme::read_signature(&node, reader)?));
+        let leaf = node.keep(scheme::read_signature(&node, reader)).flatten();
+        members.extend(leaf.map(|leaf| add(leaves, leaf)));
     }
     if let Some(node) = object.get("all_of") {
-        members.push(Requirement::All(branches(&node.list()?, leaves, reader)?));
+        let entries = node.keep(node.list()).unwrap_or_default();
+        members.push(Requirement::All(branches(&entries, leaves, reader)));
     }
     if let Some(node) = object.get("any_of") {
-        let entries = node.list()?;
-        if entries.len() < 2 {
-            return Err(node.error(Wrong::Rule("must have two or more entries")));
+        let entries = node.keep(node.list());
+        if entries.as_ref().is_some_and(|entries| entries.len() < 2) {
+            node.report(node.error(Wrong::Rule("must have two or more entries")));
         }
-        members.push(Requirement::Any(branches(&entries, leaves, reader)?));
+        members.push(Requirement::Any(branches(&entries.unwrap_or_default(), leaves, reader)));
     }
     Ok(Requirement::All(members))
 }
@@ -57,12 +60,8 @@ fn add(leaves: &mut Vec<Leaf>, leaf: Leaf) -> Requirement {
     Requirement::Check(leaves.len().saturating_sub(1))
 }
 
-fn branches(
-    entries: &[Node<'_>],
-    leaves: &mut Vec<Leaf>,
-    reader: &mut Reader<'_>,
-) -> Result<Vec<Requirement>, ConfigError> {
-    entries.iter().map(|entry| read(entry, leaves, reader)).collect()
+fn branches(entries: &[Node<'_>], leaves: &mut Vec<Leaf>, reader: &mut Reader<'_>) -> Vec<Requirement> {
+    entries.iter().filter_map(|entry| entry.keep(read(entry, leaves, reader))).collect()
 }
 
 fn source_ip(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<AddressCheck, ConfigError> {
@@ -73,13 +72,13 @@ fn source_ip(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<AddressCheck, C
     let allow = object.get("allow").map(|node| addresses(&node)).transpose()?;
     let deny = object.get("deny").map(|node| addresses(&node)).transpose()?.unwrap_or_default();
     if allow.as_ref().is_some_and(AddressSet::admits_everyone) {
-        reader.warn(node, "the allowlist admits everyone");
+        reader.warn(node, "address-list-admits-everyone", "the allowlist admits everyone");
     }
     Ok(AddressCheck { allow, deny })
 }
 
 fn addresses(node: &Node<'_>) -> Result<AddressSet, ConfigError> {
-    node.list()?.iter().map(network).collect()
+    Ok(node.list()?.iter().filter_map(|entry| entry.keep(network(entry))).collect())
 }
 
 fn network(node: &Node<'_>) -> Result<IpNet, ConfigError> {
@@ -99,13 +98,19 @@ fn network(node: &Node<'_>) -> Result<IpNet, ConfigError> {
     Ok(network)
 }
 
-fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<TokenCheck, ConfigError> {
+fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<TokenCheck>, ConfigError> {
     let object = node.object(&["query", "header", "bearer", "basic", "secrets"])?;
+    let place = node.keep(token_place(&object));
+    let secrets = fingerprints(secret::read_list(&object.required("secrets")?, reader)?);
+    Ok(place.map(|place| TokenCheck { place, secrets }))
+}
+
+fn token_place(object: &Object<'_>) -> Result<Place, ConfigError> {
     let (kind, place) = object.exactly_one(
         &["query", "header", "bearer", "basic"],
         "must have exactly one of `query`, `header`, `bearer` and `basic`",
     )?;
-    let place = match kind {
+    Ok(match kind {
         "query" => Place::Query(Rc::from(place.filled_text()?)),
         "header" => Place::Header(Rc::from(place.header_name()?)),
         "bearer" if place.boolean()? => Place::Bearer,
@@ -120,16 +125,11 @@ fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<TokenCheck, ConfigE
             }
             Place::Basic { username: Fingerprint::of(text.as_bytes()) }
         }
-    };
-    Ok(TokenCheck { place, secrets: fingerprints(&object.required("secrets")?, reader)? })
+    })
 }
 
-/// Reads the secrets of a token: text, or its hash.
-pub(crate) fn fingerprints(
-    node: &Node<'_>,
-    reader: &mut Reader<'_>,
-) -> Result<Vec<Secret<Fingerprint>>, ConfigError> {
-    let secrets = secret::read_list(node, reader)?;
+/// The secrets of a token: text, or its hash.
+pub(crate) fn fingerprints(secrets: Vec<(Node<'_>, Secret<Material>)>) -> Vec<Secret<Fingerprint>> {
     let fingerprint = |secret: Secret<Material>| Secret {
         id: secret.id,
         validity: secret.validity,
@@ -138,5 +138,5 @@ pub(crate) fn fingerprints(
             Material::Sha256(digest) => Fingerprint::from_sha256(digest),
         },
     };
-    Ok(secrets.into_iter().map(|(_, secret)| fingerprint(secret)).collect())
+    secrets.into_iter().map(|(_, secret)| fingerprint(secret)).collect()
 }

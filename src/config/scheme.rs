@@ -57,19 +57,14 @@ struct Entry {
     handshakes: Vec<Handshake>,
 }
 
-/// Reads `signature`.
-pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Leaf, ConfigError> {
+/// Reads `signature`; nothing where all that is wrong with it has been reported.
+pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Leaf>, ConfigError> {
     let keys = ["provider", "scheme", "secrets", "tolerance_seconds", "public_url"];
     let object = node.object(&keys)?;
-    let complaint = "must have exactly one of `provider` and `scheme`";
-    let (kind, source) = object.exactly_one(&["provider", "scheme"], complaint)?;
-    let (provider, entry) = if kind == "provider" {
-        let name = source.filled_text()?;
-        (Some(Rc::from(name)), from_catalogue(&source, name)?)
-    } else {
-        let (scheme, form) = read_scheme(&source)?;
-        let block = Block::Signed(Box::new(scheme), form);
-        (None, Entry { block, delivery_id: None, handshakes: Vec::new() })
+    let entry = node.keep(source(&object)).flatten();
+    let secrets = object.required("secrets").and_then(|node| secret::read_list(&node, reader));
+    let (Some((source, provider, entry)), Some(secrets)) = (entry, node.keep(secrets)) else {
+        return Ok(None);
     };
     let Entry { block, delivery_id, handshakes } = entry;
     let (scheme, form) = match block {
@@ -78,22 +73,43 @@ pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result
             if let Some(key) = object.get("tolerance_seconds").or_else(|| object.get("public_url")) {
                 return Err(key.error(Wrong::Rule("this provider sends a token and signs nothing")));
             }
-            let token = TokenCheck { place, secrets: fingerprints(&object.required("secrets")?, reader)? };
-            return Ok(Leaf { check: Check::Token(token), provider, delivery_id, handshakes });
+            let token = TokenCheck { place, secrets: fingerprints(secrets) };
+            return Ok(Some(Leaf { check: Check::Token(token), provider, delivery_id, handshakes }));
         }
     };
-    let check = signature_check(&object, scheme, &form, reader)?;
+    let keys = secrets.into_iter().filter_map(|(node, secret)| {
+        let key = key(&node, secret, scheme.algorithm, &form);
+        node.keep(key)
+    });
+    let secrets = keys.collect();
+    let check = signature_check(&object, scheme, secrets, reader)?;
     if check.scheme.signed.body() == Body::Unsigned && check.scheme.require.is_empty() {
-        reader.warn(&source, "the signature does not cover the body");
+        reader.warn(&source, "body-not-signed", "the signature does not cover the body");
     }
     let delivery_id = check.scheme.delivery_id.clone();
-    Ok(Leaf { check: Check::Signature(Box::new(check)), provider, delivery_id, handshakes })
+    Ok(Some(Leaf { check: Check::Signature(Box::new(check)), provider, delivery_id, handshakes }))
+}
+
+/// The `provider` or `scheme` of a signature, with its place and the provider's name.
+type Source<'a> = (Node<'a>, Option<Rc<str>>, Entry);
+
+fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
+    let complaint = "must have exactly one of `provider` and `scheme`";
+    let (kind, source) = object.exactly_one(&["provider", "scheme"], complaint)?;
+    if kind == "provider" {
+        let name = source.filled_text()?;
+        return Ok(from_catalogue(&source, name)?.map(|entry| (source, Some(Rc::from(name)), entry)));
+    }
+    Ok(read_scheme(&source)?.map(|(scheme, form)| {
+        let block = Block::Signed(Box::new(scheme), form);
+        (source, None, Entry { block, delivery_id: None, handshakes: Vec::new() })
+    }))
 }
 
 fn signature_check(
     object: &Object<'_>,
     mut scheme: Scheme,
-    form: &KeyForm,
+    secrets: Vec<Secret<Key>>,
     reader: &mut Reader<'_>,
 ) -> Result<SignatureCheck, ConfigError> {
     if let Some(node) = object.get("tolerance_seconds") {
@@ -101,7 +117,7 @@ fn signature_check(
         let unsigned = || node.error(Wrong::Rule("the scheme signs no time, so none can be relied on"));
         scheme.freshness.as_mut().ok_or_else(unsigned)?.tolerance_seconds = seconds;
         if seconds > 3600 {
-            reader.warn(&node, "a delivery can be replayed for more than an hour");
+            reader.warn(&node, "long-tolerance", "a delivery can be replayed for more than an hour");
         }
     }
     let signs_url = scheme.signed.has(&Part::Url) || scheme.signed.has(&Part::UrlNoQuery);
@@ -116,10 +132,6 @@ fn signature_check(
         }
         (None, false) => None,
     };
-    let mut secrets = Vec::new();
-    for (node, secret) in secret::read_list(&object.required("secrets")?, reader)? {
-        secrets.push(key(&node, secret, scheme.algorithm, form)?);
-    }
     Ok(SignatureCheck { scheme, secrets, public_url })
 }
 
@@ -155,27 +167,28 @@ fn key(
     Ok(Secret { id: secret.id, validity: secret.validity, value })
 }
 
-fn from_catalogue(source: &Node<'_>, name: &str) -> Result<Entry, ConfigError> {
+fn from_catalogue(source: &Node<'_>, name: &str) -> Result<Option<Entry>, ConfigError> {
     let catalogue = provider::catalogue()?;
     let Json::Object(blocks) = &catalogue else { return Err(source.error(Wrong::EmptyObject)) };
     let Some((_, block)) = blocks.iter().find(|(known, _)| known == name) else {
         let meant = near(name, blocks.iter().map(|(known, _)| known.as_str())).map(str::to_owned);
         return Err(source.error(Wrong::Provider(name.to_owned(), meant)));
     };
-    let block = Node::at_place(format!("providers.{name}"), block).object(&provider::KEYS)?;
+    let block = source.elsewhere(format!("providers.{name}"), block).object(&provider::KEYS)?;
     let handshakes = block.get("handshake").map_or(Ok(Vec::new()), |node| handshake::read(&node))?;
     let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
     let (kind, node) = block.exactly_one(&["scheme", "token", "same_as"], complaint)?;
     Ok(match kind {
         "same_as" if handshakes.is_empty() => from_catalogue(&node, node.text()?)?,
-        "same_as" => Entry { handshakes, ..from_catalogue(&node, node.text()?)? },
-        "scheme" => {
-            let (scheme, form) = read_scheme(&node)?;
-            Entry { block: Block::Signed(Box::new(scheme), form), delivery_id: None, handshakes }
-        }
+        "same_as" => from_catalogue(&node, node.text()?)?.map(|entry| Entry { handshakes, ..entry }),
+        "scheme" => read_scheme(&node)?.map(|(scheme, form)| Entry {
+            block: Block::Signed(Box::new(scheme), form),
+            delivery_id: None,
+            handshakes,
+        }),
         _ => {
             let delivery_id = block.get("delivery_id").map(|node| field(&node)).transpose()?;
-            Entry { block: Block::Token(token_place(&node)?), delivery_id, handshakes }
+            Some(Entry { block: Block::Token(token_place(&node)?), delivery_id, handshakes })
         }
     })
 }
@@ -193,7 +206,8 @@ fn token_place(node: &Node<'_>) -> Result<TokenPlace, ConfigError> {
     })
 }
 
-fn read_scheme(node: &Node<'_>) -> Result<(Scheme, KeyForm), ConfigError> {
+/// Reads a scheme; nothing where all that is wrong with it has been reported.
+fn read_scheme(node: &Node<'_>) -> Result<Option<(Scheme, KeyForm)>, ConfigError> {
     let object = node.object(&[
         "algorithm",
         "signature",
@@ -207,18 +221,28 @@ fn read_scheme(node: &Node<'_>) -> Result<(Scheme, KeyForm), ConfigError> {
         "encoding",
     ])?;
     if let Some(misplaced) = object.get("encoding") {
-        return Err(misplaced.error(Wrong::Rule("belongs in `signature`")));
+        node.report(misplaced.error(Wrong::Rule("belongs in `signature`")));
     }
-    let signed_node = object.required("signed")?;
-    let signed = template(&signed_node)?;
-    let (signature, encoding) = signature_fields(&object.required("signature")?)?;
-    let delivery_id = object.get("delivery_id").map(|node| field(&node)).transpose()?;
+    let signed = object.required("signed").and_then(|node| Ok((template(&node)?, node)));
+    let signed = node.keep(signed);
+    let fields = node.keep(object.required("signature").and_then(|node| signature_fields(&node)));
+    let delivery_id = node.keep(object.get("delivery_id").map(|node| field(&node)).transpose());
+    let algorithm = object.required("algorithm").and_then(|node| node.choice(&Algorithm::NAMES));
+    let algorithm = node.keep(algorithm);
+    let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| key_form(&node));
+    let form = node.keep(form);
+    let require = node.keep(object.get("require").map_or(Ok(Vec::new()), |node| equalities(&node)));
+    let (Some((signed, signed_node)), Some((signature, encoding)), Some(delivery_id)) =
+        (signed, fields, delivery_id)
+    else {
+        return Ok(None);
+    };
+    let (Some(algorithm), Some(form), Some(require)) = (algorithm, form, require) else { return Ok(None) };
     let is_id_in_headers = delivery_id.as_ref().is_some_and(|field| field.search().is_none());
     if signed.has(&Part::Id) && !is_id_in_headers {
         return Err(signed_node
             .error(Wrong::Rule("has `{id}`, so the scheme needs a `delivery_id` outside the body")));
     }
-    let algorithm = object.required("algorithm")?.choice(&Algorithm::NAMES)?;
     if signed.has(&Part::Secret) != (algorithm == Algorithm::Sha256) {
         return Err(signed_node
             .error(Wrong::Rule("`{secret}` goes with the algorithm `sha256`, and that with nothing else")));
@@ -237,10 +261,9 @@ fn read_scheme(node: &Node<'_>) -> Result<(Scheme, KeyForm), ConfigError> {
         freshness: freshness(&object, &signed_node, &signed)?,
         delivery_id,
         signed,
-        require: object.get("require").map_or(Ok(Vec::new()), |node| equalities(&node))?,
+        require,
     };
-    let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| key_form(&node))?;
-    Ok((scheme, form))
+    Ok(Some((scheme, form)))
 }
 
 fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
@@ -370,7 +393,7 @@ fn key_form(node: &Node<'_>) -> Result<KeyForm, ConfigError> {
 }
 
 fn equalities(node: &Node<'_>) -> Result<Vec<Equality>, ConfigError> {
-    node.list()?.iter().map(equality).collect()
+    Ok(node.list()?.iter().filter_map(|entry| entry.keep(equality(entry))).collect())
 }
 
 fn equality(node: &Node<'_>) -> Result<Equality, ConfigError> {

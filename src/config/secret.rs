@@ -35,18 +35,17 @@ const PLACEHOLDERS: [&str; 9] = [
 ];
 
 /// Reads `secrets`: at least one, ids unique.
-pub(crate) fn read_list(
-    node: &Node<'_>,
+pub(crate) fn read_list<'a>(
+    node: &Node<'a>,
     reader: &mut Reader<'_>,
-) -> Result<Vec<(Node<'static>, Secret<Material>)>, ConfigError> {
-    static NOWHERE: Json = Json::Null;
-    let mut secrets: Vec<(Node<'static>, Secret<Material>)> = Vec::new();
+) -> Result<Vec<(Node<'a>, Secret<Material>)>, ConfigError> {
+    let mut secrets: Vec<(Node<'a>, Secret<Material>)> = Vec::new();
     for entry in node.list()? {
-        let secret = read(&entry, reader)?;
+        let Some(secret) = entry.keep(read(&entry, reader)) else { continue };
         if secret.id.is_some() && secrets.iter().any(|(_, earlier)| earlier.id == secret.id) {
-            return Err(entry.error(Wrong::Rule("another secret of this list has the same `id`")));
+            entry.report(entry.error(Wrong::Rule("another secret of this list has the same `id`")));
         }
-        secrets.push((Node::at_place(entry.at().to_owned(), &NOWHERE), secret));
+        secrets.push((entry, secret));
     }
     Ok(secrets)
 }
@@ -62,7 +61,8 @@ fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Secret<Material>, Co
     let value = match kind {
         "env" => Material::Text(from_environment(&source, key.as_ref(), reader)?),
         "value" => {
-            reader.warn(&source, "an inline secret is visible in Envoy's config_dump; prefer `env`");
+            let text = "an inline secret is visible in Envoy's config_dump; prefer `env`";
+            reader.warn(&source, "inline-secret", text);
             Material::Text(source.filled_text()?.to_owned())
         }
         _ => Material::Sha256(digest(&source)?),
@@ -70,7 +70,7 @@ fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Secret<Material>, Co
     if let Material::Text(text) = &value {
         refuse_placeholder(&source, text)?;
         if text.len() < 16 {
-            reader.warn(&source, "the secret has fewer than 16 bytes");
+            reader.warn(&source, "short-secret", "the secret has fewer than 16 bytes");
         }
     }
     let id = object.get("id").map(|node| id(&node)).transpose()?;
@@ -143,7 +143,7 @@ fn refuse_placeholder(source: &Node<'_>, text: &str) -> Result<(), ConfigError> 
     let is_word =
         PLACEHOLDERS.contains(&lower.as_str()) || lower.bytes().all(|byte| byte == b'*' || byte == b'x');
     if is_word {
-        return Err(source.error(Wrong::Rule("the secret is a placeholder")));
+        return Err(source.error(Wrong::Placeholder));
     }
     if text.starts_with("${") && text.ends_with('}') {
         return Err(source.error(Wrong::Rule("the secret is a variable that nothing expanded")));
