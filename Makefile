@@ -4,7 +4,7 @@ MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help demo test test-native test-gateways catalogue image test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help demo cli test test-native test-gateways catalogue image test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ demo: wasm $(VENV)/.installed ## real webhooks through a real Envoy: which passe
 test: test-native test-envoy test-gateways ## all tests, from nothing
 
 test-native: ## the core: vectors, decisions, configurations, properties
-	cargo test --locked
+	cargo test --locked --features cli
 
 catalogue: ## one line a provider: its vectors, and how it was verified
 	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
@@ -29,6 +29,9 @@ test-gateways: wasm $(VENV)/.installed ## Istio's and Envoy Gateway's manifests,
 test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
 
+cli: ## the command line: target/debug/webhook-guard
+	cargo build --locked --features cli
+
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
 
@@ -40,7 +43,7 @@ bench: ## what the core costs, natively: a lookup, a configuration, a byte
 
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features cli -- -D warnings
 	.ci/wasm clippy
 
 fmt: ## formats the Rust files

@@ -1,0 +1,148 @@
+//! A request that was captured: as raw HTTP, as a curl command line, in a HAR file, or as a line of our access log.
+//!
+//! Responsible for telling the forms apart, and for keeping the bytes as they were: a signature covers every one.
+//! Refuses to know what the headers mean.
+
+mod curl;
+mod har;
+mod raw;
+
+use crate::terminal::Failure;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use webhook_guard::check::signature::freshness;
+use webhook_guard::request::{Headers, Millis};
+
+/// A request as the gateway would have got it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capture {
+    /// The method.
+    pub(crate) method: String,
+    /// `http` or `https`, where the form tells.
+    pub(crate) scheme: Option<String>,
+    /// The host, with its port where one was given.
+    pub(crate) authority: String,
+    /// The path with its query.
+    pub(crate) target: String,
+    /// The headers in order, without the host.
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+    /// What the capture tells beside the request.
+    pub(crate) source: Option<String>,
+    /// When it was captured, where the form tells.
+    pub(crate) time: Option<Millis>,
+    /// What the reader of the answer should know about the form.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A captured request.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CaptureArguments {
+    /// The captured request: raw HTTP, a curl command line, a HAR file or a line of the access log (`-` for stdin)
+    #[arg(long, value_name = "FILE")]
+    request: PathBuf,
+    /// The body, where it is not part of the capture
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// Which request of a HAR file, counted from 1
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    entry: usize,
+}
+
+impl CaptureArguments {
+    /// Reads the request and its body.
+    pub(crate) fn read(&self) -> Result<Capture, Failure> {
+        let bytes = read_file(&self.request)?;
+        let directory = self.request.parent().unwrap_or(Path::new("."));
+        let mut capture =
+            read(&bytes, directory, self.entry).map_err(|what| Failure::at(&self.request, what))?;
+        if let Some(path) = &self.body {
+            capture.body = read_file(path)?;
+        }
+        Ok(capture)
+    }
+}
+
+/// The bytes of a file, or of standard input.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(|error| Failure::at(path, error))?;
+        return Ok(bytes);
+    }
+    fs::read(path).map_err(|error| Failure::at(path, error))
+}
+
+/// Reads a capture of any form. Files that a curl command names are looked for in `directory`.
+pub(crate) fn read(bytes: &[u8], directory: &Path, entry: usize) -> Result<Capture, String> {
+    let start = bytes.trim_ascii_start();
+    if start.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if start.starts_with(b"{") {
+        return har::read(start, entry);
+    }
+    match std::str::from_utf8(start).ok().and_then(curl::command_line) {
+        Some(words) => curl::read(&words, directory),
+        None => raw::read(start),
+    }
+}
+
+impl Capture {
+    /// The first value of a header, whatever its case.
+    pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
+        let mut named = self.fields.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| value.as_slice())
+    }
+
+    /// The headers as the filter gets them: host and request line as pseudo-headers, names in lower case.
+    pub(crate) fn headers(&self) -> Headers {
+        let pseudo = [
+            (":method", self.method.as_bytes()),
+            (":path", self.target.as_bytes()),
+            (":authority", self.authority.as_bytes()),
+        ];
+        let scheme = self.scheme.as_deref().map(|scheme| (":scheme".to_owned(), scheme.as_bytes().to_vec()));
+        let fields = self.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+        let length = (!self.body.is_empty() && self.field("content-length").is_none())
+            .then(|| ("content-length".to_owned(), self.body.len().to_string().into_bytes()));
+        let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.to_vec()));
+        let all: Vec<(String, Vec<u8>)> =
+            pseudo.into_iter().chain(scheme).chain(fields).chain(length).collect();
+        Headers::from_pairs(all.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
+    }
+
+    /// Takes an absolute URL apart into scheme, authority and target, byte for byte: nothing is normalised.
+    fn set_url(&mut self, url: &str) {
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme.to_owned()), rest),
+            None => (None, url),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let target = target.split('#').next().unwrap_or_default();
+        self.scheme = scheme;
+        self.authority = authority.rsplit('@').next().unwrap_or_default().to_owned();
+        self.target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    }
+
+    /// Adds a header; the host goes where it belongs, and HTTP/2's pseudo-headers too.
+    fn push(&mut self, name: &str, value: &[u8]) {
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match name.to_ascii_lowercase().as_str() {
+            "host" | ":authority" => self.authority = text(),
+            ":method" => self.method = text(),
+            ":path" => self.target = text(),
+            ":scheme" => self.scheme = Some(text()),
+            _ => self.fields.push((name.to_owned(), value.to_vec())),
+        }
+    }
+}
+
+/// A time as logs write it (RFC 3339), or in seconds since 1970.
+pub(crate) fn time(text: &str) -> Option<Millis> {
+    let seconds = || text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1000)).map(Millis);
+    freshness::rfc3339(text).or_else(seconds)
+}

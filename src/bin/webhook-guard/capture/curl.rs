@@ -1,0 +1,152 @@
+//! A curl command line, as a browser or a provider's "copy as curl" gives it.
+//!
+//! Responsible for the options that shape a request. Refuses to guess at any other: an option that is not known could
+//! be the one that matters.
+
+use super::{Capture, read_file};
+use data_encoding::BASE64;
+use std::path::Path;
+
+/// The words of a command line, where the text is one of curl's.
+pub(super) fn command_line(text: &str) -> Option<Vec<String>> {
+    let text = text.strip_prefix("$ ").unwrap_or(text);
+    if !text.starts_with("curl ") && !text.starts_with("curl\t") {
+        return None;
+    }
+    // A line that goes on behind a backslash.
+    shell_words::split(&text.replace("\\\r\n", " ").replace("\\\n", " ")).ok()
+}
+
+/// Options with a value that do not shape the request.
+const IGNORED: [&str; 12] = [
+    "-o",
+    "--output",
+    "-w",
+    "--write-out",
+    "-m",
+    "--max-time",
+    "--connect-timeout",
+    "--retry",
+    "--resolve",
+    "--cacert",
+    "-x",
+    "--proxy",
+];
+/// Options without a value that do not shape the request.
+const IGNORED_FLAGS: [&str; 16] = [
+    "-s",
+    "--silent",
+    "-S",
+    "--show-error",
+    "-v",
+    "--verbose",
+    "-i",
+    "--include",
+    "-k",
+    "--insecure",
+    "-L",
+    "--location",
+    "-f",
+    "--fail",
+    "--http1.1",
+    "--http2",
+];
+
+/// Reads the words behind `curl`.
+pub(super) fn read(words: &[String], directory: &Path) -> Result<Capture, String> {
+    let mut capture = Capture { method: String::new(), ..Capture::default() };
+    let mut url = None;
+    let mut data: Vec<Vec<u8>> = Vec::new();
+    let mut is_form = false;
+    let mut rest = words.iter().skip(1).flat_map(|word| split(word));
+    while let Some(word) = rest.next() {
+        let mut value = || rest.next().ok_or_else(|| format!("curl: {word} has no value"));
+        match word.as_str() {
+            "-X" | "--request" => capture.method = value()?,
+            "-H" | "--header" => header(&mut capture, &value()?)?,
+            "-u" | "--user" => {
+                let credentials = BASE64.encode(value()?.as_bytes());
+                capture.push("authorization", format!("Basic {credentials}").as_bytes());
+            }
+            "-A" | "--user-agent" => capture.push("user-agent", value()?.as_bytes()),
+            "-e" | "--referer" => capture.push("referer", value()?.as_bytes()),
+            "-b" | "--cookie" => capture.push("cookie", value()?.as_bytes()),
+            "--data-raw" => data.push(value()?.into_bytes()),
+            "--data-binary" => data.push(content(&value()?, directory)?),
+            // curl takes line ends out of a file that `-d` names.
+            "-d" | "--data" | "--data-ascii" => {
+                let value = value()?;
+                let bytes = content(&value, directory)?;
+                let is_file = value.starts_with('@');
+                data.push(bytes.into_iter().filter(|byte| !is_file || !b"\r\n\0".contains(byte)).collect());
+            }
+            "--json" => {
+                is_form = true;
+                data.push(content(&value()?, directory)?);
+                for (name, text) in [("content-type", "application/json"), ("accept", "application/json")] {
+                    if capture.field(name).is_none() {
+                        capture.push(name, text.as_bytes());
+                    }
+                }
+            }
+            "--url" => url = Some(value()?),
+            "--compressed" => capture.push("accept-encoding", b"gzip"),
+            "-I" | "--head" => capture.method = "HEAD".to_owned(),
+            option if IGNORED.contains(&option) => drop(value()?),
+            flag if IGNORED_FLAGS.contains(&flag) => {}
+            option if option.starts_with('-') && option != "-" => {
+                return Err(format!(
+                    "curl: the option {option} is not known here; capture the request as raw HTTP"
+                ));
+            }
+            _ if url.is_some() => return Err(format!("curl: {word:?} is a second URL")),
+            _ => url = Some(word),
+        }
+    }
+    capture.body = data.join(&b"&"[..]);
+    if !data.is_empty() && !is_form && capture.field("content-type").is_none() {
+        capture.push("content-type", b"application/x-www-form-urlencoded");
+    }
+    if capture.method.is_empty() {
+        capture.method = if data.is_empty() { "GET" } else { "POST" }.to_owned();
+    }
+    let host = std::mem::take(&mut capture.authority);
+    capture.set_url(&url.ok_or("curl: there is no URL")?);
+    if !host.is_empty() {
+        capture.authority = host;
+    }
+    Ok(capture)
+}
+
+/// `-XPOST` and `--header=x` in two words.
+fn split(word: &str) -> Vec<String> {
+    if let Some((name, value)) = word.split_once('=').filter(|_| word.starts_with("--")) {
+        return vec![name.to_owned(), value.to_owned()];
+    }
+    let has_value =
+        ["-X", "-H", "-d", "-u", "-A", "-e", "-b", "-o"].iter().find(|option| word.starts_with(**option));
+    match has_value.and_then(|option| Some((option, word.strip_prefix(option)?))) {
+        Some((option, value)) if !value.is_empty() => vec![(*option).to_owned(), value.to_owned()],
+        _ => vec![word.to_owned()],
+    }
+}
+
+fn header(capture: &mut Capture, line: &str) -> Result<(), String> {
+    match line.split_once(':') {
+        Some((name, value)) => capture.push(name.trim(), value.trim().as_bytes()),
+        None => {
+            let name = line.strip_suffix(';').ok_or_else(|| format!("curl: {line:?} is not a header"))?;
+            capture.push(name, b"");
+        }
+    }
+    Ok(())
+}
+
+/// The value, or the content of the file that `@` names.
+fn content(value: &str, directory: &Path) -> Result<Vec<u8>, String> {
+    match value.strip_prefix('@') {
+        Some("-") => Err("curl: reads its body from stdin; give it with --body".to_owned()),
+        Some(name) => read_file(&directory.join(name)).map_err(|failure| failure.0),
+        None => Ok(value.as_bytes().to_vec()),
+    }
+}

@@ -1,0 +1,61 @@
+//! `webhook-guard`: what an operator asks beside the gateway, answered by the core that the gateway runs.
+//!
+//! Responsible for the sub-commands and the exit status: 0 where the answer is good, 1 where it is not, 2 where there is
+//! none because the question could not be read. Refuses to know any rule of its own: it parses, signs and judges with
+//! the library, so it cannot disagree with the filter.
+
+mod capture;
+mod environment;
+mod judge;
+mod manual;
+mod terminal;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use std::process::ExitCode;
+use terminal::{Answer, Failure};
+
+/// Checks, explains and tries what webhook-guard does in the gateway.
+#[derive(Debug, Parser)]
+#[command(name = "webhook-guard", version, max_term_width = 100, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the JSON Schema of the configuration, for an editor
+    Schema,
+    /// Print the shell's completions
+    Completions(manual::CompletionsArguments),
+    /// Print the man page, in roff
+    Man,
+}
+
+impl Command {
+    fn run(&self) -> Result<Answer, Failure> {
+        match self {
+            Self::Schema => Ok(manual::schema()),
+            Self::Completions(arguments) => Ok(manual::completions(arguments)),
+            Self::Man => manual::man(),
+        }
+    }
+}
+
+/// The definition of all arguments, for completions and the man page.
+pub(crate) fn definition() -> clap::Command {
+    Arguments::command()
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command.run() {
+        Ok(answer) => {
+            terminal::print(&answer.text);
+            if answer.is_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(failure) => {
+            terminal::complain(&failure);
+            ExitCode::from(2)
+        }
+    }
+}
