@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what does not work must fail the test loudly")]
 
+mod check;
 mod manual;
 mod program;

@@ -5,10 +5,13 @@
 //! the library, so it cannot disagree with the filter.
 
 mod capture;
+mod check;
 mod environment;
+mod gateway;
 mod judge;
 mod manual;
 mod terminal;
+mod tree;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
@@ -24,6 +27,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Find what is wrong with configurations, and what an operator should look at again
+    Check(check::CheckArguments),
     /// Print the JSON Schema of the configuration, for an editor
     Schema,
     /// Print the shell's completions
@@ -35,6 +40,7 @@ enum Command {
 impl Command {
     fn run(&self) -> Result<Answer, Failure> {
         match self {
+            Self::Check(arguments) => check::run(arguments),
             Self::Schema => Ok(manual::schema()),
             Self::Completions(arguments) => Ok(manual::completions(arguments)),
             Self::Man => manual::man(),

@@ -1,0 +1,220 @@
+//! `check`: is this configuration one that the gateway would take, and one that an operator would want?
+//!
+//! Responsible for finding everything there is to say about the files, with line and column. Refuses to know the rules of
+//! the configuration: errors and most warnings are the filter's own. What surrounds a configuration is looked at in
+//! `check/host.rs`, its policies beside each other in `check/policies.rs`.
+
+mod host;
+mod policies;
+mod sarif;
+
+use crate::environment::EnvironmentArguments;
+use crate::gateway::{self, File, Plugin};
+use crate::terminal::{Answer, Failure, Tone};
+use crate::tree::Position;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use webhook_guard::config::{self, Wrong};
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Configurations: JSON, or files of Envoy, Istio or Envoy Gateway that hold them; give those that belong together
+    /// in one call (`-` for stdin)
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    environment: EnvironmentArguments,
+    /// Fail on warnings too, and on variables that are not set
+    #[arg(long)]
+    strict: bool,
+    #[arg(long, value_enum, default_value_t)]
+    format: CheckFormat,
+}
+
+/// The forms in which the findings can be asked for.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum CheckFormat {
+    /// One line a finding, for people and editors.
+    #[default]
+    Text,
+    /// A list of findings, for programs.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Severity {
+    /// The gateway refuses the configuration.
+    Error,
+    /// The gateway takes it; an operator should look again.
+    Warning,
+    /// Something could not be looked at from here.
+    Note,
+}
+
+impl Severity {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+
+    const fn tone(self) -> Tone {
+        match self {
+            Self::Error => Tone::Bad,
+            Self::Warning => Tone::Doubt,
+            Self::Note => Tone::Faint,
+        }
+    }
+}
+
+/// Something to say about a file.
+#[derive(Debug)]
+struct Finding {
+    path: PathBuf,
+    position: Position,
+    severity: Severity,
+    /// Stable across releases: what CI and dashboards filter by.
+    code: &'static str,
+    message: String,
+}
+
+/// Collects what there is to say about one file.
+#[derive(Debug)]
+struct Findings<'f> {
+    path: &'f Path,
+    list: &'f mut Vec<Finding>,
+}
+
+impl Findings<'_> {
+    fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        position: Position,
+        message: impl Into<String>,
+    ) {
+        let path = self.path.to_owned();
+        self.list.push(Finding { path, position, severity, code, message: message.into() });
+    }
+
+    fn warn(&mut self, code: &'static str, position: Position, message: impl Into<String>) {
+        self.add(Severity::Warning, code, position, message);
+    }
+}
+
+pub(crate) fn run(arguments: &CheckArguments) -> Result<Answer, Failure> {
+    let environment = arguments.environment.read()?;
+    let files = arguments.files.iter().map(|path| gateway::read(path)).collect::<Result<Vec<_>, _>>()?;
+    if files.iter().all(|file| file.plugins.is_empty()) {
+        let names: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
+        return Err(Failure(format!("{}: no configuration of webhook-guard is in there", names.join(", "))));
+    }
+    let mut list = Vec::new();
+    for file in &files {
+        let mut findings = Findings { path: &file.path, list: &mut list };
+        for plugin in &file.plugins {
+            own(plugin, &|name| environment.get(name), &mut findings);
+            policies::look(plugin, &|name| environment.get(name), &mut findings);
+            host::look_around(plugin, &files, &mut findings);
+        }
+        host::look_at_chains(file, &files, &mut findings);
+    }
+    // By place, the more important first; `check a b` keeps the order of its files.
+    let order = |path: &Path| arguments.files.iter().position(|given| given == path);
+    list.sort_by_key(|one| (order(&one.path), one.position, one.severity));
+    list.dedup_by(|one, other| {
+        (&one.path, one.position, one.code, &one.message)
+            == (&other.path, other.position, other.code, &other.message)
+    });
+    let is_bad = |finding: &Finding| finding.severity == Severity::Error || arguments.strict;
+    let is_good = !list.iter().any(is_bad);
+    let text = match arguments.format {
+        CheckFormat::Text => text(&list, &files),
+        CheckFormat::Json => pretty(&list.iter().map(to_json).collect()),
+        CheckFormat::Sarif => pretty(&sarif::report(&list)),
+    };
+    Ok(Answer { text, is_good })
+}
+
+/// What the filter itself says about a configuration.
+fn own(plugin: &Plugin, env: &dyn Fn(&str) -> Option<String>, findings: &mut Findings<'_>) {
+    let (errors, warnings) = match config::read(&plugin.bytes, env) {
+        Ok(configuration) => (Vec::new(), configuration.warnings),
+        Err(report) => ([vec![report.first], report.others].concat(), report.warnings),
+    };
+    for error in &errors {
+        let at = plugin.position(error);
+        if let Wrong::Unset(variable) = &error.wrong {
+            let text = format!("{}: {variable} is not set here, so the secret was not looked at", error.at);
+            findings.add(Severity::Note, error.wrong.code(), at, text);
+        } else {
+            findings.add(Severity::Error, error.wrong.code(), at, error.to_string());
+        }
+    }
+    for warning in warnings {
+        findings.warn(warning.code, plugin.locate(&warning.at, false), warning.to_string());
+    }
+}
+
+fn text(list: &[Finding], files: &[File]) -> String {
+    let mut text = String::new();
+    let unset = Wrong::Unset(String::new()).code();
+    for Finding { path, position, severity, code, message } in list.iter().filter(|one| one.code != unset) {
+        let word = severity.tone().paint(severity.word());
+        let Position { line, column } = position;
+        text.push_str(&format!("{}:{line}:{column}: {word}[{code}]: {message}\n", path.display()));
+    }
+    let count = |severity| list.iter().filter(|finding| finding.severity == severity).count();
+    let number = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        _ => format!("{count} {word}s"),
+    };
+    match list.iter().filter(|finding| finding.code == unset).count() {
+        0 => {}
+        missing => text.push_str(&format!(
+            "{}: {} not looked at: the variables are not set here (--env-file gives them, --format json names them)\n",
+            Tone::Faint.paint("note"),
+            match missing {
+                1 => "1 secret was".to_owned(),
+                _ => format!("{missing} secrets were"),
+            }
+        )),
+    }
+    let plugins = files.iter().map(|file| file.plugins.len()).sum();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let tone = match (errors, warnings) {
+        (0, 0) => Tone::Good,
+        (0, _) => Tone::Doubt,
+        _ => Tone::Bad,
+    };
+    let summary = format!(
+        "{}: {}, {}",
+        number(plugins, "configuration"),
+        number(errors, "error"),
+        number(warnings, "warning")
+    );
+    text.push_str(&tone.paint(&summary));
+    text.push('\n');
+    text
+}
+
+fn to_json(finding: &Finding) -> Value {
+    json!({
+        "file": finding.path.display().to_string(),
+        "line": finding.position.line,
+        "column": finding.position.column,
+        "severity": finding.severity.word(),
+        "code": finding.code,
+        "message": finding.message,
+    })
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,332 @@
+//! `check`: every error and warning with its place and its code.
+
+use crate::program::{Run, file, run};
+use serde_json::Value;
+
+const ENVOY: &str = include_str!("../../envoy/standalone/envoy.yaml");
+const WASM_PLUGIN: &str = include_str!("../../envoy/istio/wasmplugin.yaml");
+const BUFFER_BEHIND: &str = include_str!("../../envoy/istio/buffer-behind.yaml");
+const GATEWAY_HELD: &str = include_str!("../../envoy/envoy-gateway/held.yaml");
+const GATEWAY_BUFFER: &str = include_str!("../../envoy/envoy-gateway/buffer-behind.yaml");
+
+/// The findings as `CODE LINE`, those about variables that are not set left out.
+fn codes(run: &Run) -> Vec<String> {
+    let list: Vec<Value> =
+        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"));
+    let said = list.iter().filter(|one| one["code"] != "unset-variable");
+    said.map(|one| format!("{} {}", one["code"].as_str().unwrap(), one["line"])).collect()
+}
+
+/// The line of a text in which something stands, counted from 1.
+fn line_of(text: &str, what: &str) -> usize {
+    text.lines().position(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} is not there")) + 1
+}
+
+/// The text with one part exchanged.
+fn with(text: &str, part: &str, other: &str) -> String {
+    assert!(text.contains(part), "{part} is not there");
+    text.replacen(part, other, 1)
+}
+
+#[test]
+fn what_is_shipped_has_nothing_to_be_said_about() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy");
+    for files in [
+        &["standalone/envoy.yaml"][..],
+        &["flexdeploy/envoy.yaml"],
+        &["per-route/disabled.yaml"],
+        &["per-route/named-filters.yaml"],
+        &["per-route/virtual-host.yaml"],
+        &["istio/wasmplugin.yaml", "istio/buffer-behind.yaml"],
+        &["istio/envoyfilter-held.yaml"],
+        &["envoy-gateway/held.yaml"],
+        &["envoy-gateway/buffer-behind.yaml"],
+    ] {
+        let paths: Vec<String> = files.iter().map(|name| format!("{root}/{name}")).collect();
+        let mut arguments = vec!["check", "--format", "json"];
+        arguments.extend(paths.iter().map(String::as_str));
+        let run = run(&arguments, &[], b"");
+        assert_eq!((run.status, codes(&run)), (0, Vec::new()), "{files:?}");
+    }
+}
+
+#[test]
+fn all_errors_are_said_with_their_places() {
+    let bad = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/configs/bad/many-faults.json");
+    let golden = include_str!("../configs/bad/many-faults.txt");
+    let run = run(&["check", bad], &[], b"");
+    assert_eq!(run.status, 1, "{run:?}");
+    for message in golden.lines().filter(|line| !line.contains("NOT_SET_ANYWHERE")) {
+        assert!(run.stdout.contains(message), "{message} is not in {}", run.stdout);
+    }
+    for place in [
+        ":2:16: error[unknown-word]: unmatched: ",
+        ":8:61: error[invalid-value]: policies[0].require.source_ip.allow[2]: ",
+        ":13:7: error[unknown-key]: policies[0].forwrd: ",
+        ":18:14: error[name-taken]: policies[4].name: ",
+    ] {
+        assert!(run.stdout.contains(place), "{place} is not in {}", run.stdout);
+    }
+    assert!(run.stdout.contains("note: 1 secret was not looked at"), "{}", run.stdout);
+    assert!(run.stdout.ends_with("1 configuration: 21 errors, 3 warnings\n"), "{}", run.stdout);
+}
+
+#[test]
+fn every_warning_has_its_code_and_its_line() {
+    let policy = |text: &str| {
+        format!("{{\"policies\": [\n{{\"name\": \"a\", \"match\": {{\"path\": \"/a\"}},\n{text}}}]}}")
+    };
+    let github = |more: &str| {
+        format!(r#""require": {{"signature": {{"provider": "github", "secrets": [{{"env": "A"}}]}}}}{more}"#)
+    };
+    let one = ["A=0123456789abcdef", "B=0123456789abcdef"].join("\n");
+    let env = file("warnings", "env", one);
+    let rows: Vec<(&str, String, &str)> = vec![
+        (
+            "inline",
+            policy(r#""require": {"token": {"bearer": true, "secrets": [{"value": "0123456789abcdefg"}]}}"#),
+            "inline-secret 3",
+        ),
+        (
+            "short",
+            policy(r#""require": {"token": {"bearer": true, "secrets": [{"env": "SHORT"}]}}"#),
+            "short-secret 3",
+        ),
+        (
+            "placeholder",
+            policy(r#""require": {"token": {"bearer": true, "secrets": [{"env": "CHANGEME"}]}}"#),
+            "placeholder-secret 3",
+        ),
+        (
+            "tolerance",
+            policy(
+                r#""require": {"signature": {"provider": "slack", "tolerance_seconds": 3601, "secrets": [{"env": "A"}]}}"#,
+            ),
+            "long-tolerance 3",
+        ),
+        ("report", policy(&github(",\n\"mode\": \"report\"")), "report-mode 4"),
+        ("nothing", policy(r#""require": "nothing""#), "nothing-required 3"),
+        (
+            "everyone",
+            policy(
+                r#""require": {"source_ip": {"allow": ["0.0.0.0/0", "::/0"]}, "token": {"bearer": true, "secrets": [{"env": "A"}]}}"#,
+            ),
+            "address-list-admits-everyone 3",
+        ),
+        (
+            "address alone",
+            policy(r#""require": {"source_ip": {"allow": ["192.30.252.0/22"]}}"#),
+            "address-alone 3",
+        ),
+        (
+            "address alone in a branch",
+            policy(
+                r#""require": {"any_of": [{"source_ip": {"allow": ["192.30.252.0/22"]}}, {"token": {"bearer": true, "secrets": [{"env": "A"}]}}]}"#,
+            ),
+            "address-alone 3",
+        ),
+        (
+            "body not signed",
+            policy(
+                r#""require": {"signature": {"scheme": {"algorithm": "hmac-sha256", "signature": {"header": "x-s", "encoding": "hex"}, "signed": "{path}"}, "secrets": [{"env": "A"}]}}"#,
+            ),
+            "body-not-signed 3",
+        ),
+        (
+            "same variable",
+            policy(&github(
+                "},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"github\", \"secrets\": [{\"env\": \"A\"}]}}",
+            )),
+            "reused-secret 5",
+        ),
+        (
+            "same value",
+            policy(&github(
+                "},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"github\", \"secrets\": [{\"env\": \"B\"}]}}",
+            )),
+            "reused-secret 5",
+        ),
+    ];
+    for (name, text, expected) in rows {
+        let path = file("warnings", &format!("{name}.json"), text);
+        let variables = [("SHORT", "0123456789abcde"), ("CHANGEME", "changeme")];
+        let run = run(&["check", "--format", "json", "--env-file", &env, &path], &variables, b"");
+        assert_eq!(codes(&run), [expected], "{name}");
+        assert_eq!(run.status, i32::from(name == "placeholder"), "{name}: {run:?}");
+        assert!(!run.stdout.contains("0123456789abcde"), "{name}: a secret is printed");
+    }
+    let private = policy(r#""require": {"source_ip": {"allow": ["10.0.0.0/8", "192.168.1.1", "fc00::/8"]}}"#);
+    let path = file("warnings", "private.json", private);
+    assert_eq!(
+        codes(&run(&["check", "--format", "json", &path], &[], b"")),
+        Vec::<String>::new(),
+        "private addresses"
+    );
+}
+
+#[test]
+fn what_surrounds_a_configuration_is_looked_at() {
+    let option = "                allow_on_headers_stop_iteration: true\n";
+    let buffer = "          - name: envoy.filters.http.buffer\n            typed_config: {max_request_bytes: 1048576}\n";
+    let (guard, router) =
+        ("          - name: webhook_guard\n", "          - name: envoy.filters.http.router\n");
+    let not_held = with(ENVOY, "\"policies\": [", "\"hold_request_head\": false, \"policies\": [");
+    let lua = "          - name: envoy.filters.http.lua\n";
+    let rows: Vec<(&str, String, &[(&str, &str)])> = vec![
+        ("no option", with(ENVOY, option, ""), &[("option-missing", "                name: webhook_guard")]),
+        (
+            "option is false",
+            with(ENVOY, "iteration: true", "iteration: false"),
+            &[("option-missing", "                name: webhook_guard")],
+        ),
+        ("open", with(ENVOY, "FAIL_RELOAD", "FAIL_OPEN"), &[("fail-open", "failure_policy: FAIL_OPEN")]),
+        (
+            "open, the old way",
+            with(ENVOY, "failure_policy: FAIL_RELOAD", "fail_open: true"),
+            &[("fail-open", "fail_open: true")],
+        ),
+        (
+            "no reload",
+            with(ENVOY, "                failure_policy: FAIL_RELOAD\n", ""),
+            &[("no-reload", "                name: webhook_guard")],
+        ),
+        (
+            "optional",
+            with(ENVOY, guard, &format!("{guard}            is_optional: true\n")),
+            &[("optional-filter", "- name: webhook_guard")],
+        ),
+        (
+            "buffer in front",
+            with(ENVOY, guard, &format!("{buffer}{guard}")),
+            &[("filter-order", "envoy.filters.http.buffer")],
+        ),
+        ("not held, no buffer", not_held.clone(), &[("filter-order", "- name: webhook_guard")]),
+        (
+            "not held, buffer in front",
+            with(&not_held, guard, &format!("{buffer}{guard}")),
+            &[("filter-order", "envoy.filters.http.buffer"), ("filter-order", "- name: webhook_guard")],
+        ),
+        ("not held, buffer behind", with(&not_held, router, &format!("{buffer}{router}")), &[]),
+        (
+            "another filter behind",
+            with(ENVOY, router, &format!("{lua}{router}")),
+            &[("filter-order", "envoy.filters.http.lua")],
+        ),
+        ("another filter before", with(ENVOY, guard, &format!("{lua}{guard}")), &[]),
+        (
+            "default address",
+            with(ENVOY, "use_remote_address: true", "server_name: x"),
+            &[(
+                "use-remote-address",
+                "\"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager",
+            )],
+        ),
+        (
+            "upgrades",
+            with(
+                ENVOY,
+                "normalize_path: true",
+                "upgrade_configs: [{upgrade_type: websocket, filters: [{name: envoy.filters.http.router}]}]",
+            ),
+            &[("upgrade-filters", "upgrade_configs")],
+        ),
+        (
+            "not passed",
+            with(ENVOY, "                    - SLACK_SIGNING_SECRET\n", ""),
+            &[("variable-not-passed", "\"env\": \"SLACK_SIGNING_SECRET\"")],
+        ),
+        (
+            "written down",
+            with(
+                ENVOY,
+                "                    host_env_keys:",
+                "                    key_values: {A: b}\n                    host_env_keys:",
+            ),
+            &[("inline-secret", "key_values")],
+        ),
+        ("Istio alone", WASM_PLUGIN.to_owned(), &[("buffer-missing", "  hold_request_head: false")]),
+        ("Istio, buffer", format!("{WASM_PLUGIN}---\n{BUFFER_BEHIND}"), &[]),
+        (
+            "Istio, held",
+            with(WASM_PLUGIN, "  hold_request_head: false", "  hold_request_head: true"),
+            &[("option-missing", "  hold_request_head: true")],
+        ),
+        (
+            "Istio, open",
+            with(
+                &format!("{WASM_PLUGIN}---\n{BUFFER_BEHIND}"),
+                "failStrategy: FAIL_RELOAD",
+                "failStrategy: FAIL_OPEN",
+            ),
+            &[("fail-open", "failStrategy: FAIL_OPEN")],
+        ),
+        (
+            "Istio, written down",
+            with(&format!("{WASM_PLUGIN}---\n{BUFFER_BEHIND}"), "valueFrom: HOST", "value: x"),
+            &[("inline-secret", "value: x")],
+        ),
+        (
+            "Envoy Gateway, no patch",
+            GATEWAY_HELD.split("---").next().unwrap().to_owned(),
+            &[("option-missing", "policies:")],
+        ),
+        (
+            "Envoy Gateway, no buffer",
+            GATEWAY_BUFFER.split("---").next().unwrap().to_owned(),
+            &[("buffer-missing", "  hold_request_head: false")],
+        ),
+        (
+            "Envoy Gateway, open",
+            with(GATEWAY_BUFFER, "    rootID: webhook_guard", "    failOpen: true"),
+            &[("fail-open", "failOpen: true")],
+        ),
+    ];
+    for (name, text, expected) in rows {
+        let path = file("around", &format!("{name}.yaml"), &text);
+        let run = run(&["check", "--format", "json", &path], &[], b"");
+        let expected: Vec<String> =
+            expected.iter().map(|(code, what)| format!("{code} {}", line_of(&text, what))).collect();
+        assert_eq!(codes(&run), expected, "{name}");
+        assert_eq!(run.status, 0, "{name}: warnings alone are no failure");
+    }
+}
+
+#[test]
+fn the_exit_status_is_for_ci() {
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/standalone/envoy.yaml");
+    let istio = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/istio/wasmplugin.yaml");
+    let broken = file("status", "broken.json", "{\"policies\": [\n  }");
+    let yaml = file("status", "broken.yaml", "a: [1\nb: {");
+    let other = file("status", "other.yaml", "kind: Deployment\n");
+    let rows: Vec<(&str, Vec<&str>, i32, &str)> = vec![
+        ("good, without its variables", vec![good], 0, "6 secrets were not looked at"),
+        ("the same, strict", vec!["--strict", good], 1, "6 secrets were not looked at"),
+        ("a warning", vec![istio], 0, "warning[buffer-missing]"),
+        ("a warning, strict", vec!["--strict", istio], 1, "warning[buffer-missing]"),
+        ("no JSON", vec![&broken], 1, ":2:3: error[not-json]"),
+        ("no YAML", vec![&yaml], 2, "is neither YAML nor JSON"),
+        ("nothing of ours", vec![&other], 2, "no configuration of webhook-guard"),
+        ("no such file", vec!["/no/such/file"], 2, "/no/such/file: No such file"),
+    ];
+    for (name, arguments, status, said) in rows {
+        let run = run(&[&["check"], arguments.as_slice()].concat(), &[], b"");
+        assert_eq!(run.status, status, "{name}: {run:?}");
+        assert!(format!("{}{}", run.stdout, run.stderr).contains(said), "{name}: {run:?}");
+    }
+}
+
+#[test]
+fn code_scanning_gets_sarif() {
+    let istio = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/istio/wasmplugin.yaml");
+    let run = run(&["check", "--format", "sarif", istio], &[], b"");
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["version"], "2.1.0");
+    let result = &report["runs"][0]["results"][0];
+    assert_eq!(
+        (&result["ruleId"], &result["level"]),
+        (&"buffer-missing".into(), &"warning".into()),
+        "{result}"
+    );
+    let region = &result["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(region["startLine"], line_of(WASM_PLUGIN, "  hold_request_head"), "{region}");
+}
