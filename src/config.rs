@@ -70,7 +70,7 @@ pub struct Report {
 ///
 /// # Errors
 /// Everything that is wrong, each with its place. The text of a secret is never part of it.
-pub fn read(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Report> {
+pub fn read(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Box<Report>> {
     let faults = Faults::default();
     let mut reader = Reader { env, faults: &faults, warnings: Vec::new() };
     let configuration = Json::read(bytes).and_then(|root| whole(&Node::root(&root, &faults), &mut reader));
@@ -82,7 +82,7 @@ pub fn read(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Config
     match (configuration, all.next()) {
         (Ok(configuration), None) => Ok(Configuration { warnings, ..configuration }),
         (Ok(_), Some(first)) | (Err(_), Some(first)) | (Err(first), None) => {
-            Err(Report { first, others: all.collect(), warnings })
+            Err(Box::new(Report { first, others: all.collect(), warnings }))
         }
     }
 }

@@ -435,7 +435,9 @@ impl Policy {
         Denial { reason, status, allow: Vec::new() }
     }
 
-    fn is_content_type_allowed(&self, facts: &Facts<'_>) -> bool {
+    /// Whether the content type is in the policy's list, or there is no list.
+    #[must_use]
+    pub fn is_content_type_allowed(&self, facts: &Facts<'_>) -> bool {
         let Some(types) = &self.content_types else { return true };
         let mut values = facts.headers.all(b"content-type");
         let (Some(value), None) = (values.next(), values.next()) else { return false };
@@ -448,8 +450,10 @@ impl Policy {
             })
     }
 
-    /// Codings are a list, in one header or in several (RFC 9110 8.4).
-    fn is_content_encoding_allowed(&self, facts: &Facts<'_>) -> bool {
+    /// Whether every content encoding is in the policy's list. Codings are a list, in one header or in several
+    /// (RFC 9110 8.4).
+    #[must_use]
+    pub fn is_content_encoding_allowed(&self, facts: &Facts<'_>) -> bool {
         let values = facts.headers.all(b"content-encoding");
         let mut codings = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
         codings.all(|coding| {

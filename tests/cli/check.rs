@@ -17,6 +17,9 @@ fn codes(run: &Run) -> Vec<String> {
     said.map(|one| format!("{} {}", one["code"].as_str().unwrap(), one["line"])).collect()
 }
 
+/// A name, a file, and for each finding its code and what stands in its line.
+type Row<'r> = (&'r str, String, &'r [(&'r str, &'r str)]);
+
 /// The line of a text in which something stands, counted from 1.
 fn line_of(text: &str, what: &str) -> usize {
     text.lines().position(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} is not there")) + 1
@@ -172,7 +175,7 @@ fn what_surrounds_a_configuration_is_looked_at() {
         ("          - name: webhook_guard\n", "          - name: envoy.filters.http.router\n");
     let not_held = with(ENVOY, "\"policies\": [", "\"hold_request_head\": false, \"policies\": [");
     let lua = "          - name: envoy.filters.http.lua\n";
-    let rows: Vec<(&str, String, &[(&str, &str)])> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("no option", with(ENVOY, option, ""), &[("option-missing", "                name: webhook_guard")]),
         (
             "option is false",

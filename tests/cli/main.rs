@@ -1,7 +1,14 @@
 //! Proves the command line as its users meet it: the program itself, its output and its exit status.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what does not work must fail the test loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "what does not work must fail the test loudly"
+)]
 
 mod check;
+mod explain;
 mod manual;
 mod program;

@@ -2,6 +2,8 @@
 //!
 //! Responsible for reading them. Refuses to know what they are for, and prints none.
 
+#![expect(clippy::disallowed_methods, reason = "the program's one door to the environment")]
+
 use crate::terminal::Failure;
 use clap::Args;
 use std::fmt;

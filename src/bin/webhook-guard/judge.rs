@@ -2,6 +2,8 @@
 //!
 //! Responsible for handing headers and body over in the filter's order. Refuses to know any rule.
 
+#![expect(clippy::disallowed_methods, reason = "the program's one clock")]
+
 use crate::capture::Capture;
 use std::ops::ControlFlow;
 use webhook_guard::policy::{PolicySet, Step};

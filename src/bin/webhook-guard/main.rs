@@ -7,11 +7,13 @@
 mod capture;
 mod check;
 mod environment;
+mod explain;
 mod gateway;
 mod judge;
 mod manual;
 mod terminal;
 mod tree;
+mod words;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ struct Arguments {
 enum Command {
     /// Find what is wrong with configurations, and what an operator should look at again
     Check(check::CheckArguments),
+    /// Judge a captured request offline: which policy, how each check goes, what follows
+    Explain(explain::ExplainArguments),
     /// Print the JSON Schema of the configuration, for an editor
     Schema,
     /// Print the shell's completions
@@ -41,6 +45,7 @@ impl Command {
     fn run(&self) -> Result<Answer, Failure> {
         match self {
             Self::Check(arguments) => check::run(arguments),
+            Self::Explain(arguments) => explain::run(arguments),
             Self::Schema => Ok(manual::schema()),
             Self::Completions(arguments) => Ok(manual::completions(arguments)),
             Self::Man => manual::man(),

@@ -118,17 +118,25 @@ pub(super) fn read(words: &[String], directory: &Path) -> Result<Capture, String
     Ok(capture)
 }
 
-/// `-XPOST` and `--header=x` in two words.
+/// `-sSXPOST` as `-s`, `-S`, `-X`, `POST`, and `--header=x` as two words.
 fn split(word: &str) -> Vec<String> {
-    if let Some((name, value)) = word.split_once('=').filter(|_| word.starts_with("--")) {
-        return vec![name.to_owned(), value.to_owned()];
+    if word.starts_with("--") {
+        let parts = word.split_once('=').map(|(name, value)| vec![name.to_owned(), value.to_owned()]);
+        return parts.unwrap_or_else(|| vec![word.to_owned()]);
     }
-    let has_value =
-        ["-X", "-H", "-d", "-u", "-A", "-e", "-b", "-o"].iter().find(|option| word.starts_with(**option));
-    match has_value.and_then(|option| Some((option, word.strip_prefix(option)?))) {
-        Some((option, value)) if !value.is_empty() => vec![(*option).to_owned(), value.to_owned()],
-        _ => vec![word.to_owned()],
+    let Some(letters) = word.strip_prefix('-') else { return vec![word.to_owned()] };
+    let mut words = Vec::new();
+    for (index, letter) in letters.char_indices() {
+        let option = format!("-{letter}");
+        let has_value = !IGNORED_FLAGS.contains(&option.as_str()) && option != "-I";
+        words.push(option);
+        let behind = letters.get(index.saturating_add(letter.len_utf8())..).unwrap_or_default();
+        if has_value {
+            words.extend(Some(behind.to_owned()).filter(|value| !value.is_empty()));
+            break;
+        }
     }
+    if words.is_empty() { vec![word.to_owned()] } else { words }
 }
 
 fn header(capture: &mut Capture, line: &str) -> Result<(), String> {

@@ -10,10 +10,14 @@ const MAX_HEADERS: usize = 256;
 pub(super) fn read(bytes: &[u8]) -> Result<Capture, String> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
-    let forms = "none of raw HTTP, a curl command line, a HAR file and an access-log line";
+    let forms = "is none of raw HTTP, a curl command line, a HAR file and an access-log line";
     let parsed = request.parse(bytes).map_err(|error| format!("{forms}: {error}"))?;
     let httparse::Status::Complete(head) = parsed else {
-        return Err("ends before the empty line behind the headers".to_owned());
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let is_request = first.windows(6).any(|window| window == b" HTTP/");
+        return Err(
+            if is_request { "ends before the empty line behind the headers" } else { forms }.to_owned()
+        );
     };
     let mut capture = Capture { method: request.method.unwrap_or_default().to_owned(), ..Capture::default() };
     let target = request.path.unwrap_or_default();

@@ -20,7 +20,7 @@ pub(super) fn look_around(plugin: &Plugin, files: &[File], findings: &mut Findin
         findings.warn("fail-open", opened.at, text);
     }
     if plugin.holder == Holder::Envoy
-        && !around.get("failure_policy").is_some_and(|tree| tree.text() == Some("FAIL_RELOAD"))
+        && around.get("failure_policy").is_none_or(|tree| tree.text() != Some("FAIL_RELOAD"))
     {
         let text = "without `failure_policy: FAIL_RELOAD` a module that has trapped refuses everything until Envoy restarts";
         if opened(plugin.holder, around).is_none() {
