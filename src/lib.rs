@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  configure        bytes + environment
-//!                       │  config::parse         strict; the first error wins, with its place
+//!                       │  config::parse         strict; one error refuses all, with its place
 //!                       ▼
 //!                   Configuration { policies: PolicySet, .. } ─────────────┐ shared by all requests of a VM
 //!                                                                          │
@@ -31,6 +31,7 @@
 //! 2. [`policy`] with `policy/judgement.rs`: the order of checks, and the one line that makes a [`verdict::Pass`].
 //! 3. [`check::signature`] and `providers.json`: how one shape covers all providers.
 //! 4. `proxy`: all host calls. It exists for the wasm target only: the core could not import the host if it wanted to.
+//! 5. `src/bin/webhook-guard`: the command line, a program around the same core.
 //!
 //! The core is pure: time, address and environment are arguments, verdicts are values. It never logs, replies, counts,
 //! reads a clock or the environment.

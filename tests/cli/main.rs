@@ -12,3 +12,4 @@ mod check;
 mod explain;
 mod manual;
 mod program;
+mod readme;

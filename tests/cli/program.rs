@@ -15,8 +15,14 @@ pub(crate) struct Run {
 
 /// Runs the program with these arguments, and no environment but these variables.
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)], stdin: &[u8]) -> Run {
+    run_in(".", arguments, environment, stdin)
+}
+
+/// The same in another directory.
+pub(crate) fn run_in(directory: &str, arguments: &[&str], environment: &[(&str, &str)], stdin: &[u8]) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_webhook-guard"))
         .args(arguments)
+        .current_dir(directory)
         .env_clear()
         .envs(environment.iter().copied())
         .stdin(Stdio::piped())

@@ -1,0 +1,66 @@
+//! The README's sessions, run as they stand there.
+
+use crate::program::{file, run_in};
+use std::path::Path;
+
+const README: &str = include_str!("../../README.md");
+const ENVOY: &str = include_str!("../../envoy/standalone/envoy.yaml");
+
+/// The commands of the README that begin with these words, each with what it shows.
+fn sessions(command: &str) -> Vec<(String, String)> {
+    let blocks = README.split("```console\n$ ").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let sessions =
+        blocks.filter_map(|block| block.split_once('\n')).filter(|(line, _)| line.starts_with(command));
+    sessions.map(|(line, shown)| (line.to_owned(), format!("{shown}\n"))).collect()
+}
+
+fn holds(test: &str, command: &str, files: &[(&str, &str)], status: i32) {
+    let paths: Vec<String> = files.iter().map(|(name, content)| file(test, name, content)).collect();
+    let directory = Path::new(&paths[0]).parent().unwrap().to_str().unwrap();
+    let sessions = sessions(command);
+    assert!(!sessions.is_empty(), "the README does not show `{command}`");
+    for (line, shown) in sessions {
+        let arguments: Vec<&str> = line.split(' ').skip(1).collect();
+        let run = run_in(directory, &arguments, &[], b"");
+        assert_eq!((run.status, run.stdout), (status, shown), "{line}");
+    }
+}
+
+#[test]
+fn check() {
+    let mut envoy = ENVOY.to_owned();
+    for (part, other) in [
+        ("\"provider\": \"slack\"", "\"provider\": \"slak\""),
+        ("          use_remote_address: true\n", ""),
+        ("\"10.0.0.0/8\"", "\"10.0.0.1/8\""),
+        ("                    - STRIPE_WEBHOOK_SECRET\n", ""),
+    ] {
+        assert!(envoy.contains(part), "{part} is not there");
+        envoy = envoy.replacen(part, other, 1);
+    }
+    holds("readme check", "webhook-guard check", &[("envoy.yaml", &envoy)], 1);
+}
+
+#[test]
+fn explain() {
+    let secrets = "GITHUB_WEBHOOK_SECRET=github-demo-key-000001\nSLACK_SIGNING_SECRET=slack-demo-key-0000001\n\
+                   STRIPE_WEBHOOK_SECRET=whsec_stripe-demo-key-1\nBITBUCKET_WEBHOOK_SECRET=bitbucket-demo-key-001\n\
+                   GITLAB_WEBHOOK_TOKEN=gitlab-demo-token-0001\nBUILD_SERVER_TOKEN=build-demo-token-00001\n";
+    let delivery = "POST /flexdeploy/webhooks/v1/github HTTP/1.1\r\nHost: hooks.example.com\r\n\
+                    X-Hub-Signature-256: sha256=00\r\nContent-Length: 2\r\n\r\n{}";
+    let files = [("envoy.yaml", ENVOY), ("secrets.env", secrets), ("delivery.http", delivery)];
+    holds("readme explain", "webhook-guard explain", &files, 1);
+}
+
+#[test]
+fn every_warning_is_in_the_table() {
+    for source in [
+        include_str!("../../src/bin/webhook-guard/check/host.rs"),
+        include_str!("../../src/bin/webhook-guard/check/policies.rs"),
+    ] {
+        let codes = source.split("findings.warn(").skip(1).filter_map(|call| call.split('"').nth(1));
+        for code in codes {
+            assert!(README.contains(&format!("`{code}`")), "{code} is not in the README");
+        }
+    }
+}
