@@ -29,6 +29,10 @@ pub(crate) struct Capture {
     pub(crate) fields: Vec<(String, Vec<u8>)>,
     /// The body.
     pub(crate) body: Vec<u8>,
+    /// What follows the body in the capture, where content-length names less.
+    pub(crate) behind: Vec<u8>,
+    /// What content-length names, where the capture ends before.
+    pub(crate) cut: Option<usize>,
     /// What the capture tells beside the request.
     pub(crate) source: Option<String>,
     /// When it was captured, where the form tells.
@@ -52,14 +56,29 @@ pub(crate) struct CaptureArguments {
 }
 
 impl CaptureArguments {
-    /// Reads the request and its body.
+    /// Reads the request and its body, and refuses one that was cut.
     pub(crate) fn read(&self) -> Result<Capture, Failure> {
+        let capture = self.read_as_it_is()?;
+        match capture.cut {
+            Some(declared) => {
+                let length = capture.body.len();
+                let what = format!("the body has {length} bytes, and content-length says {declared}");
+                Err(Failure::at(&self.request, what))
+            }
+            None => Ok(capture),
+        }
+    }
+
+    /// Reads the request and its body, cut or not.
+    pub(crate) fn read_as_it_is(&self) -> Result<Capture, Failure> {
         let bytes = read_file(&self.request)?;
         let directory = self.request.parent().unwrap_or(Path::new("."));
         let mut capture =
             read(&bytes, directory, self.entry).map_err(|what| Failure::at(&self.request, what))?;
         if let Some(path) = &self.body {
             capture.body = read_file(path)?;
+            capture.behind.clear();
+            capture.cut = None;
         }
         Ok(capture)
     }

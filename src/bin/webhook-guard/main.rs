@@ -5,12 +5,15 @@
 //! the library, so it cannot disagree with the filter.
 
 mod capture;
+mod catalogue;
 mod check;
+mod doctor;
 mod environment;
 mod explain;
 mod gateway;
 mod judge;
 mod manual;
+mod providers;
 mod terminal;
 mod tree;
 mod words;
@@ -33,6 +36,10 @@ enum Command {
     Check(check::CheckArguments),
     /// Judge a captured request offline: which policy, how each check goes, what follows
     Explain(explain::ExplainArguments),
+    /// Find out why the signature of a captured delivery does not match
+    Doctor(doctor::DoctorArguments),
+    /// Show the catalogue of providers, or all about one of them
+    Providers(providers::ProvidersArguments),
     /// Print the JSON Schema of the configuration, for an editor
     Schema,
     /// Print the shell's completions
@@ -46,6 +53,8 @@ impl Command {
         match self {
             Self::Check(arguments) => check::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
+            Self::Doctor(arguments) => doctor::run(arguments),
+            Self::Providers(arguments) => arguments.run(),
             Self::Schema => Ok(manual::schema()),
             Self::Completions(arguments) => Ok(manual::completions(arguments)),
             Self::Man => manual::man(),

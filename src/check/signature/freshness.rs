@@ -38,7 +38,9 @@ impl Unit {
         })
     }
 
-    fn read(self, text: &[u8]) -> Option<Millis> {
+    /// The instant that a text in this unit names.
+    #[must_use]
+    pub fn read(self, text: &[u8]) -> Option<Millis> {
         let millis = match self {
             Self::Seconds => i64::try_from(decimal(text)?).ok()?.checked_mul(1000)?,
             Self::Milliseconds => i64::try_from(decimal(text)?).ok()?,

@@ -40,10 +40,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Capture, String> {
     let declared = capture.field("content-length").and_then(|value| std::str::from_utf8(value).ok());
     let declared = declared.and_then(|text| text.trim().parse::<usize>().ok());
     capture.body = match declared {
-        Some(length) if length > rest.len() => {
-            return Err(format!("the body has {} bytes, and content-length says {length}", rest.len()));
+        Some(length) => {
+            capture.cut = Some(length).filter(|length| *length > rest.len());
+            let (body, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            capture.behind = behind.to_vec();
+            body.to_vec()
         }
-        Some(length) => rest.get(..length).unwrap_or_default().to_vec(),
         None => rest.to_vec(),
     };
     if declared.is_none() && rest.ends_with(b"\n") {
