@@ -4,7 +4,7 @@ MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help demo cli test test-native test-gateways catalogue image test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help demo cli test test-native test-gateways test-matrix catalogue image test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-envoy: wasm $(VENV)/.installed ## the module in a real Envoy; the schema
 
 test-gateways: wasm $(VENV)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
+
+test-matrix: wasm $(VENV)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
+	$(PYTHON) .ci/matrix --write README.md
 
 test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q

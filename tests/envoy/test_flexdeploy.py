@@ -85,7 +85,7 @@ CLOSED = [
     "/", "/flexdeploy", "/flexdeploy/", "/flexdeploy/login", "/flexdeploy/rest/v2/project", "/flexdeploy/webhooks", "/flexdeploy/webhooks/v1",
     "/flexdeploy/webhooks/v2/", "/flexdeploy/webhooks/v3/git/push", "/flexdeploy/webhooks/v2x/git/push", "/flexdeploy/webhooks/v2/git",
     "/flexdeploy/webhooks/v2/git/push/", "/flexdeploy/webhooks/v2/git/pushed", "/flexdeploy/webhooks/v2/git/push/../../../../login",
-    "/flexdeploy/webhooks/v2/slack/../../../login", "/flexdeploy/webhooks/v2/slack/..;/..;/..;/login", "/FlexDeploy/webhooks/v2/git/push",
+    "/flexdeploy/webhooks/v2/slack/../../../login", "/FlexDeploy/webhooks/v2/git/push",
 ]
 DISGUISED = [
     "/flexdeploy/webhooks/v2/slack/..%2f..%2f..%2flogin", "/flexdeploy//webhooks/v2/git/push", "/flexdeploy/webhooks/v2/slack%5c..%5clogin",
@@ -97,6 +97,11 @@ REFUSED_BY_ENVOY = ["/flexdeploy/webhooks/v2/git/push%00"]
 @pytest.mark.parametrize("path", CLOSED)
 def test_everything_else_of_the_application_is_closed(gateway, path):
     gateway.refuses(github(path), "no_policy")
+
+
+def test_a_dot_segment_with_a_parameter_is_closed_whoever_reads_it(gateway):
+    """Envoy from 1.38 on takes `..;` for a dot segment and resolves it; an older one leaves it to the guard."""
+    gateway.refuses(github("/flexdeploy/webhooks/v2/slack/..;/..;/..;/login"), "no_policy", "path_malformed")
 
 
 @pytest.mark.parametrize("path", DISGUISED)

@@ -189,7 +189,7 @@ class Envoy:
         raise EnvoyRefused(self.log_text())
 
     def _listener_ports(self) -> dict[str, int]:
-        statuses = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
+        statuses = json.loads(self.admin("/listeners?format=json")).get("listener_statuses", [])
         return {status["name"]: status["local_address"]["socket_address"]["port_value"] for status in statuses}
 
 
