@@ -14,6 +14,7 @@ import tarfile
 import time
 
 import pytest
+import yaml
 
 from demo import SECRETS, Delivery, deliveries, send
 from harness.envoy import ROOT, find_envoy
@@ -22,10 +23,10 @@ IMAGE = "webhook-guard-envoy:test"
 FOLDER = ROOT / "envoy/compose"
 
 
-def compose(*arguments: str, environment: dict[str, str]) -> str:
+def compose(*arguments: str, environment: dict[str, str] | None = None) -> str:
     program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
     done = subprocess.run([*program, "-p", "webhook-guard-test", *arguments], cwd=FOLDER, text=True,
-                          env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                          env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -97,10 +98,25 @@ def test_webhooks_pass_and_everything_else_is_refused(running) -> None:
 
 
 def test_without_a_secret_envoy_does_not_start_and_says_which(image: str) -> None:
-    files = [(ROOT / "envoy/standalone/envoy.yaml", "envoy.yaml"),
+    files = [(FOLDER / "envoy.yaml", "envoy.yaml"),
              (ROOT / "target/wasm32-wasip1/release/webhook_guard.wasm", "webhook_guard.wasm")]
     mounts = [part for path, name in files for part in ("-v", f"{path}:/etc/envoy/{name}:ro")]
     done = subprocess.run(["docker", "run", "--rm", *mounts, image, "envoy", "-c", "/etc/envoy/envoy.yaml"],
                           capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert 'policies[0].require.signature.secrets[0].env: the environment variable "GITHUB_WEBHOOK_SECRET"' in done.stderr
+
+
+def test_the_collector_comes_with_its_profile_only_and_has_a_version() -> None:
+    """Its image is not to be had here; that Envoy's records reach a collector is shown by tests/envoy/test_access_log.py."""
+    config = yaml.safe_load(compose("--profile", "observe", "config"))
+    collector = config["services"]["collector"]
+    assert [name for name, service in config["services"].items() if service.get("profiles")] == ["collector"]
+    assert collector["profiles"] == ["observe"]
+    assert re.fullmatch(r"otel/opentelemetry-collector:\d+\.\d+\.\d+", collector["image"])
+    assert collector["network_mode"] == "service:envoy"
+    assert not collector.get("ports")
+    (mount,) = collector["volumes"]
+    source, target = mount.split(":")[:2] if isinstance(mount, str) else (mount["source"], mount["target"])
+    assert os.path.samefile(source, FOLDER / "collector.yaml")
+    assert collector["command"] == [f"--config={target}"]
