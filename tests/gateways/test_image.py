@@ -1,10 +1,14 @@
-"""The OCI image of .ci/image, unpacked as the fetchers of Istio and Envoy Gateway do it: it holds the module, and only that."""
+"""The OCI image of .ci/image, unpacked as the fetchers of Istio and Envoy Gateway do it: it holds the module, and only that.
+
+And taken by those who are to take it: a Docker engine, and the tools that push such a layout, where they are installed.
+"""
 
 import gzip
 import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,6 +17,18 @@ from pathlib import Path
 import pytest
 
 from harness.envoy import ROOT, find_module
+
+
+def digest(module: bytes) -> str:
+    return hashlib.sha256(module).hexdigest()
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+
+
+def has_docker() -> bool:
+    return shutil.which("docker") is not None and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
 
 
 def build(path: Path) -> Path:
@@ -45,11 +61,47 @@ def test_it_holds_the_module_in_the_form_that_both_fetchers_accept(image):
     with tarfile.open(fileobj=io.BytesIO(tar)) as files:
         assert files.getnames() == ["plugin.wasm"]
         module = files.extractfile("plugin.wasm").read()
-    assert hashlib.sha256(module).digest() == hashlib.sha256(find_module().read_bytes()).digest()
+    assert digest(module) == digest(find_module().read_bytes())
 
 
 def test_the_same_module_is_the_same_image(image, tmp_path):
     def files(path: Path) -> dict:
         return {one.relative_to(path): one.read_bytes() for one in path.rglob("*") if one.is_file()}
 
-    assert files(build(tmp_path / "again")) == files(image)
+    again = build(tmp_path / "again")
+    assert files(again) == files(image)
+    assert again.with_suffix(".tar").read_bytes() == image.with_suffix(".tar").read_bytes()
+
+
+@pytest.mark.skipif(not has_docker(), reason="no Docker engine answers")
+def test_a_docker_engine_loads_it(image, tmp_path):
+    loaded = run("docker", "load", "--input", image.with_suffix(".tar")).split("\n")[0]
+    assert loaded == "Loaded image: webhook-guard:latest"
+    container = run("docker", "create", "webhook-guard:latest", "none").strip()
+    try:
+        run("docker", "cp", f"{container}:/plugin.wasm", tmp_path)
+    finally:
+        run("docker", "rm", container)
+        run("docker", "rmi", "webhook-guard:latest")
+    assert digest((tmp_path / "plugin.wasm").read_bytes()) == digest(find_module().read_bytes())
+
+
+@needs("skopeo")
+def test_what_pushes_it_reads_the_same_manifest(image, tmp_path):
+    """A copy that keeps every digest is what a push does, but to a folder."""
+    run("skopeo", "copy", "--preserve-digests", f"oci:{image}:latest", f"dir:{tmp_path}")
+    (descriptor,) = json.loads((image / "index.json").read_text())["manifests"]
+    assert f"sha256:{digest((tmp_path / 'manifest.json').read_bytes())}" == descriptor["digest"]
+
+
+@needs("umoci")
+def test_what_unpacks_it_finds_the_module_alone(image, tmp_path):
+    run("umoci", "raw", "unpack", "--rootless", "--image", f"{image}:latest", tmp_path / "files")
+    assert [one.name for one in (tmp_path / "files").rglob("*")] == ["plugin.wasm"]
+    assert digest((tmp_path / "files/plugin.wasm").read_bytes()) == digest(find_module().read_bytes())
+
+
+def run(*command: object) -> str:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
