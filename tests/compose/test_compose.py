@@ -12,12 +12,14 @@ import socket
 import subprocess
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from demo import SECRETS, Delivery, deliveries, send
 from harness.envoy import ROOT, find_envoy
+from harness.transcript import follow, programs, steps
 
 IMAGE = "webhook-guard-envoy:test"
 FOLDER = ROOT / "envoy/compose"
@@ -50,11 +52,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     return IMAGE
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 @pytest.fixture(scope="module")
 def running(image: str):
     """The port that compose publishes, and a function that gives a service's JSON log lines."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environment = SECRETS | {"ENVOY_IMAGE": image, "WEBHOOK_GUARD_PORT": str(port)}
 
     def log(service: str) -> list[dict]:
@@ -95,6 +101,20 @@ def test_webhooks_pass_and_everything_else_is_refused(running) -> None:
         zip([delivery.webhook for delivery in sent], wanted, strict=True))
     arrived = [(record["policy"], record["verdict"]) for record in log("application")]
     assert arrived == [(name, "verified") for name in ("github", "slack", "stripe", "bitbucket", "gitlab")]
+
+
+def test_the_readme_can_be_followed(image: str, tmp_path: Path) -> None:
+    """To the letter, but for the image, which is built here, and the port, which may be taken; both by the README's own variables."""
+    port = free_port()
+    scripts = {} if shutil.which("docker-compose") else {"docker-compose": 'exec docker compose "$@"'}
+    environment = programs(tmp_path / "bin", scripts)
+    environment |= {"ENVOY_IMAGE": image, "WEBHOOK_GUARD_PORT": str(port), "COMPOSE_PROJECT_NAME": "webhook-guard-readme"}
+    until_served = "for _ in $(seq 150); do docker-compose logs 2>&1 | grep -c 'starting workers' | grep -q 2 && break; sleep 0.2; done"
+    session = steps(FOLDER / "README.md")
+    try:
+        follow(session, FOLDER, environment, tmp_path, after=lambda step: until_served if " up -d" in step.command else "")
+    finally:
+        subprocess.run(["docker-compose", "down", "-t", "0"], cwd=FOLDER, env=environment, capture_output=True)
 
 
 def test_without_a_secret_envoy_does_not_start_and_says_which(image: str) -> None:
