@@ -23,7 +23,7 @@ use crate::request::Facts;
 use crate::route::{Match, Selection, Table};
 use crate::secret::{Fingerprint, Secret};
 use crate::verdict::{Checks, Denial, Outcome, Pass, Reason, Record, Ruling, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What every header that tells the upstream our verdict begins with.
@@ -136,9 +136,9 @@ impl Edits {
 
     /// Takes query parameters out of the target, and the path as it was before a proxy in front rewrote it out of the
     /// headers where it has any of them: Envoy's and Istio's default log formats prefer that one.
-    fn strip(&mut self, facts: &Facts<'_>, parameters: &[Rc<str>]) {
-        self.target = query::without(facts.target(), parameters);
-        if facts.headers.all(ORIGINAL_PATH).any(|path| query::without(path, parameters).is_some()) {
+    fn strip(&mut self, facts: &Facts<'_>, is_token: impl Fn(&[u8]) -> bool) {
+        self.target = query::without(facts.target(), &is_token);
+        if facts.headers.all(ORIGINAL_PATH).any(|path| query::without(path, &is_token).is_some()) {
             self.remove.push(ORIGINAL_PATH.to_vec());
         }
     }
@@ -175,7 +175,7 @@ pub struct PolicySet {
     /// The same with paths in lower case, for readings of a path that no policy governs as it stands.
     folded: Table,
     /// Every query parameter that carries a token in any policy: taken out of what no policy governs as well.
-    token_parameters: Vec<Rc<str>>,
+    token_parameters: BTreeSet<Rc<str>>,
     leave_unmatched: bool,
 }
 
@@ -202,7 +202,7 @@ impl PolicySet {
             self.table.insert(index, rule);
             self.folded.insert(index, &rule.folded());
         }
-        self.token_parameters.extend(policy.token_parameters());
+        self.token_parameters.extend(policy.token_parameters().cloned());
         self.policies.push(Rc::new(policy));
         Ok(())
     }
@@ -230,7 +230,8 @@ impl PolicySet {
             Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
             Choice::Refuse(reason) => {
                 let mut edits = identity_edits(facts);
-                edits.strip(facts, &self.token_parameters);
+                let names = &self.token_parameters;
+                edits.strip(facts, |name| std::str::from_utf8(name).is_ok_and(|name| names.contains(name)));
                 let failed = Checks { path: Outcome::Fail, ..Checks::default() };
                 let record = Record { checks: failed, ..Record::default() };
                 let ruling = Ruling { verdict: Verdict::Deny(Denial::from(reason)), record };
@@ -390,8 +391,7 @@ impl Policy {
         };
         edits.remove.extend(facts.headers.iter().map(|(name, _)| name).filter(removed).map(<[u8]>::to_vec));
         if self.forward.strip_token {
-            let names: Vec<Rc<str>> = self.token_parameters().collect();
-            edits.strip(facts, &names);
+            edits.strip(facts, |name| self.token_parameters().any(|one| one.as_bytes() == name));
         }
         edits
     }
@@ -414,9 +414,9 @@ impl Policy {
         self.token_places().filter_map(Place::header)
     }
 
-    fn token_parameters(&self) -> impl Iterator<Item = Rc<str>> {
+    fn token_parameters(&self) -> impl Iterator<Item = &Rc<str>> {
         self.token_places().filter_map(|place| match place {
-            Place::Query(name) => Some(name.clone()),
+            Place::Query(name) => Some(name),
             _ => None,
         })
     }

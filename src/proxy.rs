@@ -34,6 +34,8 @@ const SLICE: usize = 65_536;
 struct Guard {
     configuration: Configuration,
     needs_source: bool,
+    /// The property that holds the policy of the route.
+    route_policy_path: String,
     metrics: Metrics,
     holding: Holding,
 }
@@ -104,7 +106,10 @@ fn configure() -> Result<Guard, String> {
         raw::set_tick_period(hold::TICK).unwrap_or_default();
     }
     let needs_source = configuration.policies.needs_source();
-    Ok(Guard { configuration, needs_source, metrics: Metrics::default(), holding: Holding::default() })
+    let namespace = &configuration.policy_namespace;
+    let route_policy_path = format!("xds\0route_metadata\0filter_metadata\0{namespace}\0policy");
+    let (metrics, holding) = (Metrics::default(), Holding::default());
+    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding })
 }
 
 fn now() -> Result<Millis, Fault> {
@@ -177,7 +182,7 @@ impl Request {
         let headers = raw::header_map(Map::RequestHeaders)?.and_then(Headers::from_abi).ok_or(Fault)?;
         self.request_id = reply::request_id(headers.first(b"x-request-id")).to_owned();
         let route_policy = guard.route_policy()?;
-        let source = if guard.needs_source { raw::property(&["source", "address"])? } else { None };
+        let source = if guard.needs_source { raw::property("source\0address")? } else { None };
         let facts = Facts {
             headers: &headers,
             source: source.as_deref(),
@@ -308,8 +313,7 @@ impl Request {
 impl Guard {
     /// The policy that the metadata of the route names.
     fn route_policy(&self) -> Result<Option<Vec<u8>>, Fault> {
-        let namespace = self.configuration.policy_namespace.as_str();
-        raw::property(&["xds", "route_metadata", "filter_metadata", namespace, "policy"])
+        raw::property(&self.route_policy_path)
     }
 
     /// Replies to the request of the effective context, and makes that known.
@@ -333,7 +337,7 @@ impl Guard {
     fn publish(&self, ruling: &Ruling, request_id: &str) {
         let record = &ruling.record;
         let (verdict, reason) = (ruling.verdict.code(), ruling.verdict.reason_code());
-        let checks = record.checks.to_string();
+        let checks = record.checks.text();
         let state = [
             ("webhook_verdict", Some(verdict)),
             ("webhook_reason", Some(reason)),

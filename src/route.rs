@@ -27,12 +27,12 @@ impl PathPattern {
     }
 }
 
-/// A host pattern in lower case. The order of the variants and fields is the order of precedence, last wins.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A host pattern in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPattern {
     /// Every host.
     Any,
-    /// Hosts that end so, at any depth: the length decides between two that match, then the suffix `.example.com`.
+    /// Hosts that end so, at any depth: the suffix `.example.com` and its length.
     Suffix(usize, Rc<str>),
     /// This host.
     Exact(Rc<str>),
@@ -97,7 +97,53 @@ pub enum Selection {
     Nothing,
 }
 
-type Hosts = BTreeMap<HostPattern, Vec<(usize, Rc<[Rc<str>]>)>>;
+/// The policies of one path and host, each with its methods.
+type Governing = Vec<(usize, Rc<[Rc<str>]>)>;
+
+/// The policies of one path, by host.
+#[derive(Debug, Default)]
+struct Hosts {
+    exact: BTreeMap<Vec<u8>, Governing>,
+    /// By suffix, the dot in front included.
+    suffix: BTreeMap<Vec<u8>, Governing>,
+    longest_suffix: usize,
+    any: Governing,
+}
+
+impl Hosts {
+    fn get(&self, pattern: &HostPattern) -> Option<&Governing> {
+        match pattern {
+            HostPattern::Any => Some(&self.any),
+            HostPattern::Suffix(_, suffix) => self.suffix.get(suffix.as_bytes()),
+            HostPattern::Exact(exact) => self.exact.get(exact.as_bytes()),
+        }
+    }
+
+    fn entry(&mut self, pattern: &HostPattern) -> &mut Governing {
+        match pattern {
+            HostPattern::Any => &mut self.any,
+            HostPattern::Suffix(_, suffix) => {
+                self.longest_suffix = self.longest_suffix.max(suffix.len());
+                self.suffix.entry(suffix.as_bytes().to_vec()).or_default()
+            }
+            HostPattern::Exact(exact) => self.exact.entry(exact.as_bytes().to_vec()).or_default(),
+        }
+    }
+
+    /// The policies of the most specific pattern that a host matches: itself, then its longest suffix, then any. No
+    /// more lookups than the longest configured suffix has dots, however many hosts are named.
+    fn select(&self, host: &[u8]) -> Option<&Governing> {
+        let suffixes = || {
+            let shortest = host.len().saturating_sub(self.longest_suffix).max(1);
+            (shortest..host.len())
+                .filter_map(|at| host.get(at..))
+                .filter(|suffix| suffix.first() == Some(&b'.'))
+                .find_map(|suffix| self.suffix.get(suffix))
+        };
+        let named = self.exact.get(host).or_else(suffixes);
+        named.or(Some(&self.any)).filter(|governing| !governing.is_empty())
+    }
+}
 
 /// All matches of a configuration, ready for lookup.
 #[derive(Debug, Default)]
@@ -135,7 +181,7 @@ impl Table {
                 }
             };
             for host in &rule.hosts {
-                hosts.entry(host.clone()).or_default().push((policy, methods.clone()));
+                hosts.entry(host).push((policy, methods.clone()));
             }
         }
     }
@@ -147,8 +193,7 @@ impl Table {
         let host = host_of(authority);
         let candidates = self.exact.get(path).into_iter().chain(self.prefixes(path));
         for hosts in candidates {
-            // The patterns are in order of precedence, last wins.
-            if let Some((_, governing)) = hosts.iter().rev().find(|(pattern, _)| pattern.matches(&host)) {
+            if let Some(governing) = hosts.select(&host) {
                 let admitting = governing
                     .iter()
                     .find(|(_, methods)| methods.iter().any(|admitted| admitted.as_bytes() == method));
@@ -257,6 +302,36 @@ mod tests {
                 let found = table.select(path.as_bytes(), host.as_bytes(), method.as_bytes());
                 assert_eq!(found, *selected, "{method} {host}{path}, reversed: {reversed}");
             }
+        }
+    }
+
+    #[test]
+    fn the_host_that_is_named_comes_before_its_longest_suffix_and_that_before_any() {
+        let hosts = ["a.b.c", ".b.c", ".c", ".x.b.c"].map(|host| match host.starts_with('.') {
+            true => suffix(host),
+            false => HostPattern::Exact(Rc::from(host)),
+        });
+        let mut table = Table::default();
+        for (index, host) in hosts.into_iter().chain([HostPattern::Any]).enumerate() {
+            table.insert(index, &rule(&[exact("/")], &["POST"], &[host]));
+        }
+        for (host, policy) in [
+            ("a.b.c", 0),
+            ("A.B.C.:1", 0),
+            ("b.b.c", 1),
+            ("a.a.b.c", 1),
+            ("a..b.c", 1),
+            (".b.c", 2),
+            ("b.c", 2),
+            ("xb.c", 2),
+            ("y.x.b.c", 3),
+            (".x.b.c", 1),
+            ("c", 4),
+            (".c", 4),
+            ("", 4),
+            ("c.d", 4),
+        ] {
+            assert_eq!(table.select(b"/", host.as_bytes(), b"POST"), Selection::Policy(policy), "{host}");
         }
     }
 

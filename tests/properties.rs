@@ -335,8 +335,8 @@ fn taking_a_token_out_keeps_the_rest() {
     for _ in 0..20_000 {
         let query = random.text(&alphabet, 12);
         let target = format!("/p?{query}");
-        let stripped =
-            query::without(target.as_bytes(), &["token"]).map(|bytes| String::from_utf8(bytes).unwrap());
+        let stripped = query::without(target.as_bytes(), |name| name == b"token")
+            .map(|bytes| String::from_utf8(bytes).unwrap());
         assert_eq!(stripped.is_some(), query.split('&').any(|piece| named(&piece)), "{target}");
         let Some(stripped) = stripped else { continue };
         let rest = stripped.strip_prefix("/p").unwrap();
@@ -348,6 +348,10 @@ fn taking_a_token_out_keeps_the_rest() {
         let mut expected = pieces(&query);
         expected.retain(|piece| !named(&piece.as_str()));
         assert_eq!(pieces(rest.strip_prefix('?').unwrap_or(rest)), expected, "{target} became {stripped}");
-        assert_eq!(query::without(stripped.as_bytes(), &["token"]), None, "{target} became {stripped}");
+        assert_eq!(
+            query::without(stripped.as_bytes(), |name| name == b"token"),
+            None,
+            "{target} became {stripped}"
+        );
     }
 }

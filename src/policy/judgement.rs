@@ -111,19 +111,29 @@ impl Judgement {
     /// Judges every open leaf of a kind.
     fn judge(&mut self, kind: Kind, facts: &Facts<'_>) {
         let policy = self.policy.clone();
-        let Some(requirement) = &policy.requirement else { return };
-        for index in requirement.open_leaves(&self.states) {
-            let outcome = match (kind, policy.leaves.get(index).map(|leaf| &leaf.check)) {
-                (Kind::Source, Some(Check::Source(check))) => check.judge(facts.source).map(|()| None),
-                (Kind::Token, Some(Check::Token(check))) => check.judge(facts),
-                (Kind::Signature, Some(Check::Signature(check))) => match check.begin(facts) {
+        // Which are open is looked up before any is judged, and once a kind: one of them may close another.
+        let is_kind = |check: &Check| {
+            matches!(
+                (kind, check),
+                (Kind::Source, Check::Source(_))
+                    | (Kind::Token, Check::Token(_))
+                    | (Kind::Signature, Check::Signature(_))
+            )
+        };
+        let leaves = policy.leaves.iter().enumerate();
+        let open: Vec<(usize, &Leaf)> =
+            leaves.filter(|(index, leaf)| is_kind(&leaf.check) && self.is_open(*index)).collect();
+        for (index, leaf) in open {
+            let outcome = match &leaf.check {
+                Check::Source(check) => check.judge(facts.source).map(|()| None),
+                Check::Token(check) => check.judge(facts),
+                Check::Signature(check) => match check.begin(facts) {
                     Ok(running) => {
                         self.running.push((index, running));
                         continue;
                     }
                     Err(reason) => Err(reason),
                 },
-                _ => continue,
             };
             self.note(index, outcome);
         }
@@ -155,6 +165,10 @@ impl Judgement {
         }
     }
 
+    fn is_open(&self, leaf: usize) -> bool {
+        self.policy.requirement.as_ref().is_some_and(|requirement| requirement.is_open(leaf, &self.states))
+    }
+
     fn state(&self) -> State {
         match &self.policy.requirement {
             Some(requirement) => requirement.state(&self.states),
@@ -174,11 +188,8 @@ impl Judgement {
             return Step::Settled(self.settle(Ok(())));
         }
         // A signature that a branch already settled needs no hashing.
-        let open = match &self.policy.requirement {
-            Some(requirement) => requirement.open_leaves(&self.states),
-            None => Vec::new(),
-        };
-        self.running.retain(|(index, _)| open.contains(index));
+        let running = std::mem::take(&mut self.running);
+        self.running = running.into_iter().filter(|(index, _)| self.is_open(*index)).collect();
         let shapes = self.policy.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
         let signed = shapes.filter(|shape| shape.is_signed);
         let handshakes = signed.filter_map(|shape| shape.recognise(facts)).collect();
@@ -209,23 +220,22 @@ impl Judgement {
                 (State::Open, Outcome::Skip) => Outcome::Skip,
             };
         }
-        let is_token = |index: usize| {
-            !matches!(self.policy.leaves.get(index).map(|leaf| &leaf.check), Some(Check::Signature(_)))
-        };
-        let mut secret_ids = self.secret_ids.clone();
-        secret_ids.sort_by_key(|(index, _)| is_token(*index));
-        record.secret_ids = secret_ids.into_iter().map(|(_, id)| id).collect();
+        let signs = |index: usize| self.policy.signature(index).is_some();
+        let (of_signatures, of_tokens): (Vec<_>, Vec<_>) =
+            self.secret_ids.iter().partition(|(index, _)| signs(*index));
+        record.secret_ids = of_signatures.into_iter().chain(of_tokens).map(|(_, id)| id.clone()).collect();
         let has_held = |index: usize| self.states.get(index) == Some(&State::Held);
-        let mut order: Vec<usize> =
-            (0..self.states.len()).filter(|index| has_held(*index) || !is_accepted).collect();
-        order.sort_by_key(|index| (!has_held(*index), is_token(*index)));
         // Both of one leaf: a delivery is not to be named after another provider's header.
-        let named =
-            |index: &&usize| self.policy.leaves.get(**index).is_some_and(|leaf| leaf.provider.is_some());
-        let with_id = |index: &&usize| self.delivery_ids.get(**index).is_some_and(Option::is_some);
-        if let Some(index) = order.iter().find(named).or_else(|| order.iter().find(with_id)) {
-            record.provider = self.policy.leaves.get(*index).and_then(|leaf| leaf.provider.clone());
-            record.delivery_id = self.delivery_ids.get(*index).cloned().flatten();
+        let best = |says_something: &dyn Fn(usize) -> bool| {
+            (0..self.states.len())
+                .filter(|index| (has_held(*index) || !is_accepted) && says_something(*index))
+                .min_by_key(|index| (!has_held(*index), !signs(*index)))
+        };
+        let named = |index: usize| self.policy.leaves.get(index).is_some_and(|leaf| leaf.provider.is_some());
+        let with_id = |index: usize| self.delivery_ids.get(index).is_some_and(Option::is_some);
+        if let Some(index) = best(&named).or_else(|| best(&with_id)) {
+            record.provider = self.policy.leaves.get(index).and_then(|leaf| leaf.provider.clone());
+            record.delivery_id = self.delivery_ids.get(index).cloned().flatten();
         }
         record
     }

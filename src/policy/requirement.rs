@@ -61,18 +61,17 @@ impl Requirement {
         }
     }
 
-    /// The leaves that can still decide something, in order.
+    /// Whether a leaf can still decide something.
     #[must_use]
-    pub fn open_leaves(&self, leaves: &[State]) -> Vec<usize> {
-        if self.state(leaves) != State::Open {
-            return Vec::new();
-        }
-        match self {
-            Self::Check(index) => vec![*index],
-            Self::All(members) | Self::Any(members) => {
-                members.iter().flat_map(|member| member.open_leaves(leaves)).collect()
+    pub fn is_open(&self, leaf: usize, leaves: &[State]) -> bool {
+        // What is settled, as a whole or in a branch, is settled whatever its leaves turn out to be.
+        self.state(leaves) == State::Open
+            && match self {
+                Self::Check(index) => *index == leaf,
+                Self::All(members) | Self::Any(members) => {
+                    members.iter().any(|member| member.is_open(leaf, leaves))
+                }
             }
-        }
     }
 }
 
@@ -106,7 +105,8 @@ mod tests {
             ([Open, FAILED, Held, OTHER], State::Failed(Reason::NoAlternativeHeld), vec![]),
         ] {
             assert_eq!(tree().state(&leaves), state, "{leaves:?}");
-            assert_eq!(tree().open_leaves(&leaves), open, "{leaves:?}");
+            let found: Vec<usize> = (0..5).filter(|leaf| tree().is_open(*leaf, &leaves)).collect();
+            assert_eq!(found, open, "{leaves:?}");
         }
     }
 

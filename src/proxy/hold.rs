@@ -95,7 +95,7 @@ impl Holding {
         if self.is_version_checked.replace(true) {
             return None;
         }
-        let part = |name| number(&["xds", "node", "user_agent_build_version", "version", name]);
+        let part = |name| number(&format!("xds\0node\0user_agent_build_version\0version\0{name}"));
         let version = (part("major_number")?, part("minor_number").unwrap_or_default());
         (version < FIRST_ENVOY).then_some(version)
     }
@@ -103,10 +103,10 @@ impl Holding {
 
 /// The bytes that have come for the request of the effective context.
 fn received() -> u64 {
-    number(&["request", "total_size"]).unwrap_or_default()
+    number("request\0total_size").unwrap_or_default()
 }
 
-fn number(path: &[&str]) -> Option<u64> {
+fn number(path: &str) -> Option<u64> {
     let bytes = raw::property(path).ok()??;
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }

@@ -20,7 +20,7 @@ type Counters<Labels> = RefCell<BTreeMap<Labels, u32>>;
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     requests: Counters<(Option<Rc<str>>, &'static str, &'static str)>,
-    secrets: Counters<(Rc<str>, Rc<str>)>,
+    secrets: Counters<(Option<Rc<str>>, Rc<str>)>,
     body_bytes: Cell<Option<u32>>,
 }
 
@@ -36,7 +36,7 @@ impl Metrics {
             )
         });
         for id in &ruling.record.secret_ids {
-            counted(&self.secrets, (Rc::from(name), id.clone()), || {
+            counted(&self.secrets, (policy.clone(), id.clone()), || {
                 format!("policy=.={name};.;secret_id=.={id};.;webhook_guard_secret_used_total")
             });
         }

@@ -142,9 +142,8 @@ pub(super) fn set_request_header(name: &[u8], value: &[u8]) -> Result<(), Fault>
     })
 }
 
-/// A property; nothing where the host knows none of that path.
-pub(super) fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Fault> {
-    let path = path.join("\0");
+/// A property, the parts of its path separated by NUL; nothing where the host knows none of that path.
+pub(super) fn property(path: &str) -> Result<Option<Vec<u8>>, Fault> {
     let (mut data, mut size) = (null_mut(), 0);
     // SAFETY: `path` is read during the call only; both other pointers are valid for writes.
     let status = unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) };
