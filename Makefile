@@ -3,8 +3,9 @@
 MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
+CYCLONEDX := target/tools/bin/cargo-cyclonedx
 
-.PHONY: help demo cli test test-native test-gateways test-matrix catalogue image test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help demo cli test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 image: wasm ## the module as an OCI image layout: target/image/
 	@.ci/image
 
+dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM, image: target/dist/
+	@.ci/dist $(CYCLONEDX)
+
 bench: ## what the core costs, natively: a lookup, a configuration, a byte
 	cargo bench --locked --bench core
 
@@ -59,3 +63,6 @@ $(VENV)/.installed: tests/requirements.txt
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	@touch $@
+
+$(CYCLONEDX):
+	cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx

@@ -1,0 +1,74 @@
+"""The workflows of .github: valid, with the least permissions, and of the same targets as .ci/run and the Makefile."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from harness.envoy import ROOT
+
+FOLDER = ROOT / ".github/workflows"
+TEXTS = {path.name: path.read_text() for path in FOLDER.iterdir()}
+ALL = pytest.mark.parametrize("name", TEXTS)
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def jobs(name: str) -> list[dict]:
+    return list(yaml.safe_load(TEXTS[name])["jobs"].values())
+
+
+def targets(text: str) -> list[str]:
+    return re.findall(r"\bmake ([a-z-]+)", text)
+
+
+def runs(name: str) -> str:
+    return "\n".join(step["run"] for job in jobs(name) for step in job["steps"] if "run" in step)
+
+
+def test_there_are_two():
+    assert TEXTS.keys() == {"ci.yaml", "release.yaml"}
+
+
+@ALL
+def test_it_is_a_workflow(name):
+    """By the schema that check-jsonschema brings along."""
+    done = subprocess.run([sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", FOLDER / name], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@ALL
+def test_it_calls_targets_that_exist(name):
+    assert targets(runs(name))
+    assert set(targets(runs(name))) <= TARGETS
+
+
+def test_ci_is_what_a_submission_must_pass():
+    script = "\n".join(line for line in (ROOT / ".ci/run").read_text().splitlines() if not line.strip().startswith(("#", "echo")))
+    assert targets(runs("ci.yaml")) == targets(script)
+
+
+def test_the_guides_name_targets_that_exist():
+    named = {target for path in (ROOT / ".github").glob("*.md") for target in re.findall(r"`make ([a-z-]+)`", path.read_text())}
+    assert named
+    assert named <= TARGETS
+
+
+@ALL
+def test_nobody_gets_more_than_is_needed(name):
+    """Reading, but for the job that publishes; no action by a name that can move; no token left in the clone."""
+    assert yaml.safe_load(TEXTS[name])["permissions"] == {"contents": "read"}
+    assert [job["permissions"] for job in jobs(name) if "permissions" in job] == ([{"contents": "write"}] if name == "release.yaml" else [])
+    for step in (step for job in jobs(name) for step in job["steps"] if "uses" in step):
+        assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", step["uses"])
+        assert step["with"]["persist-credentials"] is False
+
+
+def test_what_a_release_publishes_is_what_dist_makes():
+    made = (ROOT / ".ci/dist").read_text()
+    assert all(one in made for one in ("webhook_guard.wasm", "SHA256SUMS", "webhook-guard.cdx.json", "webhook-guard-image.tar"))
+    steps = runs("release.yaml")
+    assert steps.index("make dist") < steps.index("gh release create") < steps.index("skopeo copy")
+    assert "target/dist/*" in steps
+    assert "oci:target/image:latest" in steps
