@@ -19,7 +19,7 @@ ENV = {"GITHUB_WEBHOOK_SECRET": "github-key-of-some-length", "GITLAB_WEBHOOK_TOK
 HOOKS = "/flexdeploy/webhooks/v1"
 FILE = "guard.yaml"
 STAT = r"^extension_config_discovery\.http_filter\.webhook_guard\."
-TAKEN, REFUSED = rf"{STAT}config_reload$", rf"{STAT}(update_rejected|config_fail)$"
+REFUSED = rf"{STAT}(update_rejected|update_failure|config_fail)$"
 FRAMINGS = pytest.mark.parametrize("send", client.FRAMINGS.values(), ids=client.FRAMINGS.keys())
 
 
@@ -96,9 +96,9 @@ def test_a_signed_webhook_arrives_and_a_forged_one_leaves_no_byte(gateway, send)
 
 @ALL_BAD
 def test_a_bad_version_leaves_the_old_one_serving(gateway, bad):
-    before = sum(gateway.envoy.stats(rf"{STAT}(update_rejected|update_failure|config_fail)$").values())
+    before = sum(gateway.envoy.stats(REFUSED).values())
     gateway.envoy.write(FILE, bad)
-    gateway.envoy.wait_for_stat(rf"{STAT}(update_rejected|update_failure|config_fail)$", before + 1)
+    gateway.envoy.wait_for_stat(REFUSED, before + 1)
     gateway.passes(push())
     gateway.refuses(push(flip=True), "signature_mismatch")
     gateway.refuses(push(f"{HOOKS}/moved"), "no_policy")
@@ -123,7 +123,6 @@ def test_with_a_bad_first_version_nothing_passes_until_a_good_one_comes(bad):
         assert ([response.status for response in responses], upstream.mark()) == ([500] * 3, NOTHING)
         assert envoy.record(requests[0].test_id)["flags"] == "NFCF"  # Envoy's word for a filter without configuration
         envoy.write(FILE, version())
-        envoy.wait_for_stat(TAKEN, 1)
         assert _eventually(lambda: client.h1_length(envoy.port, push()).status == 200)
         assert client.h1_length(envoy.port, push(flip=True)).status == 401
 
@@ -163,4 +162,4 @@ def arrives(gateway: Gateway, path: str) -> None:
 
 
 def _eventually(holds: Callable[[], bool]) -> bool:
-    return any(holds() or time.sleep(0.01) for _ in range(500))
+    return any(holds() or time.sleep(0.01) for _ in range(2000))
