@@ -58,3 +58,59 @@ impl Environment {
         listed.or_else(|| std::env::var(name).ok())
     }
 }
+
+/// One secret, or several to choose from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct SecretArguments {
+    /// The environment variable that holds the secret; more than once for several secrets
+    #[arg(long, value_name = "NAME")]
+    secret_env: Vec<String>,
+    /// The file that holds the secret; more than once for several secrets
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<PathBuf>,
+}
+
+/// A secret as it was found, and where. Its value is not printed.
+#[derive(Clone)]
+pub(crate) struct Secret {
+    /// Such as `$GITHUB_SECRET` or a file's name.
+    pub(crate) origin: String,
+    /// Every byte of it: a newline at the end may be the whole problem.
+    pub(crate) text: String,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.origin)
+    }
+}
+
+impl Secret {
+    /// The text as the filter takes it: without one newline at its end.
+    pub(crate) fn trimmed(&self) -> &str {
+        let text = self.text.strip_suffix('\n').unwrap_or(&self.text);
+        text.strip_suffix('\r').unwrap_or(text)
+    }
+}
+
+impl SecretArguments {
+    /// Reads all of them, at least one.
+    pub(crate) fn read(&self) -> Result<Vec<Secret>, Failure> {
+        let mut secrets = Vec::new();
+        for name in &self.secret_env {
+            let text = std::env::var(name).map_err(|_| {
+                Failure(format!("the environment variable {name} is not set (or not UTF-8); export it, or use --secret-file"))
+            })?;
+            secrets.push(Secret { origin: format!("${name}"), text });
+        }
+        for path in &self.secret_file {
+            let text = fs::read_to_string(path).map_err(|error| Failure::at(path, error))?;
+            secrets.push(Secret { origin: path.display().to_string(), text });
+        }
+        match secrets.iter().find(|secret| secret.text.trim().is_empty()) {
+            Some(empty) => Err(Failure(format!("{}: the secret is empty", empty.origin))),
+            None => Ok(secrets),
+        }
+    }
+}

@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
             text.push_str(&format!(
                 "{}   {}\n",
                 Tone::Strong.paint("verdict"),
-                verdict_text(ruling.as_ref())
+                verdict_text(ruling.as_ref(), chosen)
             ));
             text
         }
@@ -334,7 +334,7 @@ fn verdict_json(ruling: Option<&Ruling>) -> Value {
     })
 }
 
-fn verdict_text(ruling: Option<&Ruling>) -> String {
+fn verdict_text(ruling: Option<&Ruling>, chosen: Option<&Policy>) -> String {
     let Some(ruling) = ruling else {
         return "left alone: no policy governs it, and the configuration says `\"unmatched\": \"pass\"`"
             .to_owned();
@@ -351,7 +351,31 @@ fn verdict_text(ruling: Option<&Ruling>) -> String {
         }
         Verdict::Deny(denial) => {
             let text = format!("deny {} {}", denial.status, denial.reason.code());
-            format!("{}: {}", Tone::Bad.paint(&text), words::of(denial.reason))
+            format!("{}: {}{}", Tone::Bad.paint(&text), words::of(denial.reason), next(denial.reason, chosen))
         }
+    }
+}
+
+/// What to do next, where another command knows more.
+fn next(reason: Reason, chosen: Option<&Policy>) -> String {
+    let is_signature = matches!(
+        reason,
+        Reason::SignatureMissing
+            | Reason::SignatureMalformed
+            | Reason::SignatureMismatch
+            | Reason::TimestampMissing
+            | Reason::TimestampMalformed
+            | Reason::TimestampStale
+            | Reason::TimestampFuture
+            | Reason::RequirementNotMet
+    );
+    let provider = chosen.and_then(|policy| policy.leaves.iter().find_map(|leaf| leaf.provider.as_deref()));
+    match provider.filter(|_| is_signature) {
+        Some(provider) => {
+            format!(
+                "\n          next: webhook-guard doctor --provider {provider} --secret-env NAME --request FILE"
+            )
+        }
+        None => String::new(),
     }
 }

@@ -103,6 +103,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// A table with a head of these words.
+    pub(crate) fn with_head(head: &[&str]) -> Self {
+        let rows = vec![head.iter().map(|word| Cell::new(*word, Tone::Strong)).collect()];
+        Self { rows, indent: 0 }
+    }
+
     /// A table whose rows begin with blanks.
     pub(crate) fn indented(indent: usize) -> Self {
         Self { rows: Vec::new(), indent }
