@@ -45,8 +45,12 @@ image: wasm ## the module as an OCI image layout: target/image/
 dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM, image: target/dist/
 	@.ci/dist $(CYCLONEDX)
 
-bench: ## what the core costs, natively: a lookup, a configuration, a byte
-	cargo bench --locked --bench core
+bench: wasm $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
+	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --bin rig
+	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --examples \
+		--target wasm32-wasip1
+	@$(PYTHON) tests/bench/bench.py
+	@cargo bench --quiet --locked --bench core
 
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check

@@ -120,6 +120,10 @@ class Envoy:
         return sum(float(value) for found, value in samples if wanted <= set(found.split(",")))
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def resident_kib(self) -> int:
         """The memory of the process, that of its Wasm VMs included."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
