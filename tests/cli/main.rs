@@ -9,6 +9,7 @@
 )]
 
 mod check;
+mod doctor;
 mod explain;
 mod manual;
 mod program;

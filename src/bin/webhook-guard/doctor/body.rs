@@ -279,11 +279,14 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
         (Escapes::Html, ", with \\u escapes for <, > and &, as Go writes them"),
     ];
     let forms = [false, true].into_iter().flat_map(move |is_sorted| {
-        escapes
-            .into_iter()
-            .flat_map(move |escape| blanks.into_iter().map(move |blank| (is_sorted, escape, blank)))
+        escapes.into_iter().flat_map(move |escape| blanks.map(|blank| (is_sorted, escape, blank, "")))
     });
-    let rewritten = forms.map(move |(is_sorted, (escapes, escape_words), (blanks, words))| {
+    // As command-line tools and Go's encoder end it.
+    let ended = [Escapes::Kept, Escapes::Html].into_iter().flat_map(move |own| {
+        let escape = escapes.into_iter().filter(move |(escape, _)| *escape == own);
+        escape.flat_map(move |escape| blanks.map(|blank| (false, escape, blank, "\n")))
+    });
+    let rewritten = forms.chain(ended).map(move |(is_sorted, (escapes, escape_words), (blanks, words), end)| {
         let code = match (is_sorted, escapes, blanks) {
             (true, ..) => "body-sorted-keys",
             (_, Escapes::Kept, Blanks::Minified) => "body-minified",
@@ -294,11 +297,13 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
             (_, Escapes::Html, _) => "body-html-escapes",
         };
         let order = if is_sorted { ", its keys sorted" } else { "" };
+        let ended = if end.is_empty() { "" } else { ", with a newline at its end" };
         let cause = format!(
-            "The sender signed the JSON {words}{escape_words}{order}; the body here is written otherwise."
+            "The sender signed the JSON {words}{escape_words}{order}{ended}; the body here is written otherwise."
         );
         let tree = tree.clone();
-        let make: Make<'d> = Box::new(move || Some(tree.write(blanks, is_sorted, escapes)));
+        let make: Make<'d> =
+            Box::new(move || Some([&tree.write(blanks, is_sorted, escapes), end.as_bytes()].concat()));
         (make, Miss::new(code, cause, "send the bytes that it signs", RAW))
     });
     // The text of a body that was itself written as a JSON text.

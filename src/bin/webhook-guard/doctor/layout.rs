@@ -129,10 +129,20 @@ impl Layout {
 
     /// A few of the names.
     pub(crate) fn listed(&self) -> String {
-        let shown: Vec<&str> = self.names.iter().take(4).map(String::as_str).collect();
+        let shown: Vec<&str> = self.names.iter().take(6).map(String::as_str).collect();
         let left = self.names.len().saturating_sub(shown.len());
         let more = if left == 0 { String::new() } else { format!(" and {left} more") };
         format!("{}{more}", shown.join(", "))
+    }
+
+    /// Whether both differ in the delivery's id at most.
+    pub(crate) fn is_twin(&self, other: &Self) -> bool {
+        let bare = |json: &Value| {
+            let mut json = json.clone();
+            json.as_object_mut().map(|members| members.remove("delivery_id"));
+            json
+        };
+        bare(&self.json) == bare(&other.json)
     }
 
     /// Whether both sign the same content in the same way, and differ in the names of headers at most; of one provider

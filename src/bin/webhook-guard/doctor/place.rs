@@ -34,11 +34,15 @@ pub(crate) fn providers<'d>(delivery: &'d Delivery, all: &'d [Rc<Layout>]) -> Ca
         if other.public_url.is_none() && other.scheme().is_some_and(url::signs_base) {
             other.public_url = Some(Rc::from(url::guess(&delivery.request)));
         }
-        Candidate { delivery: other, miss: provider_miss(own, layout) }
+        Candidate { delivery: other, miss: provider_miss(own, layout, all) }
     }))
 }
 
-fn provider_miss(own: &Layout, layout: &Layout) -> Miss {
+/// Who else does it this way but for the id of the delivery is named too: nothing tells them apart.
+fn provider_miss(own: &Layout, layout: &Layout, all: &[Rc<Layout>]) -> Miss {
+    let twins = all.iter().filter(|other| other.json != layout.json && other.is_twin(layout));
+    let names = layout.names.iter().chain(twins.flat_map(|twin| &twin.names)).cloned();
+    let layout = Layout { names: names.collect(), ..layout.clone() };
     let names = layout.listed();
     let asked = own.names.first().map_or("the scheme".to_owned(), |name| name.clone());
     let first = layout.names.first().map(String::as_str).unwrap_or_default();

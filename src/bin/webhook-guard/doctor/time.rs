@@ -139,8 +139,8 @@ pub(crate) fn candidates(delivery: &Delivery) -> Candidates<'_> {
     let prefix = freshness.field.prefix.as_deref().unwrap_or_default().to_owned();
     let split = freshness.field.split;
     let signed = [
-        (number.checked_div(1000), "seconds-for-milliseconds", "in milliseconds and signs it in seconds"),
-        (number.checked_mul(1000), "milliseconds-for-seconds", "in seconds and signs it in milliseconds"),
+        (number.checked_div(1000), "milliseconds-for-seconds", "in milliseconds and signs it in seconds"),
+        (number.checked_mul(1000), "seconds-for-milliseconds", "in seconds and signs it in milliseconds"),
     ];
     Box::new(signed.into_iter().filter_map(move |(number, code, words)| {
         let item = [prefix.as_bytes(), &text].concat();
@@ -161,8 +161,8 @@ pub(crate) fn candidates(delivery: &Delivery) -> Candidates<'_> {
 pub(crate) fn duration(millis: u64) -> String {
     let of = |unit: u64| millis.checked_div(unit).unwrap_or_default();
     match millis {
-        0..60_000 => format!("{} s", of(1000)),
-        60_000..7_200_000 => format!("{} min", of(60_000)),
+        0..120_000 => format!("{} s", of(1000)),
+        120_000..7_200_000 => format!("{} min", of(60_000)),
         7_200_000..172_800_000 => format!("{} h", of(3_600_000)),
         _ => format!("{} days", of(86_400_000)),
     }
