@@ -134,7 +134,7 @@ impl Capture {
     }
 
     /// Takes an absolute URL apart into scheme, authority and target, byte for byte: nothing is normalised.
-    fn set_url(&mut self, url: &str) {
+    pub(crate) fn set_url(&mut self, url: &str) {
         let (scheme, rest) = match url.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_owned()), rest),
             None => (None, url),
@@ -148,7 +148,7 @@ impl Capture {
     }
 
     /// Adds a header; the host goes where it belongs, and HTTP/2's pseudo-headers too.
-    fn push(&mut self, name: &str, value: &[u8]) {
+    pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
         let text = || String::from_utf8_lossy(value).into_owned();
         match name.to_ascii_lowercase().as_str() {
             "host" | ":authority" => self.authority = text(),
