@@ -10,7 +10,7 @@ CYCLONEDX := target/tools/bin/cargo-cyclonedx
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: wasm $(VENV)/.installed ## real webhooks through a real Envoy: which passed, which were refused, and why
+demo: wasm cli $(VENV)/.installed ## real webhooks through a real Envoy: which passed, which were refused, and why
 	@$(PYTHON) tests/demo.py
 
 test: test-native test-envoy test-gateways ## all tests, from nothing
@@ -21,7 +21,7 @@ test-native: ## the core: vectors, decisions, configurations, properties
 catalogue: ## one line a provider: its vectors, and how it was verified
 	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
 
-test-envoy: wasm $(VENV)/.installed ## the module in a real Envoy; the schema
+test-envoy: wasm cli $(VENV)/.installed ## the module in a real Envoy; the schema
 	$(PYTHON) -m pytest tests/envoy tests/schema -q
 
 test-gateways: wasm $(VENV)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
@@ -34,7 +34,7 @@ test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docke
 	$(PYTHON) -m pytest tests/compose -q
 
 cli: ## the command line: target/debug/webhook-guard
-	cargo build --locked --features cli
+	@cargo build --locked --quiet --features cli
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm

@@ -25,6 +25,12 @@ use webhook_guard::secret::Fingerprint;
 /// The key and the token of someone who does not know the right one.
 const STRANGER: &str = "webhook-guard: a stranger's guess";
 
+/// What makes a token a wrong one, without a hint at the right one.
+pub(crate) const WRONG_END: &str = "x";
+
+/// The user name where any will do, with its colon.
+pub(crate) const ANYONE: &str = "webhook-guard:";
+
 /// Whose hand makes what a check asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hand {
@@ -101,7 +107,7 @@ impl Forge<'_> {
         let token = valid
             .find_map(|secret| self.text(&secret.value))
             .ok_or("the configuration holds only a hash of the token")?;
-        Ok(if hand == Hand::Slips { spoilt(token) } else { token.to_owned() })
+        Ok(if hand == Hand::Slips { format!("{token}{WRONG_END}") } else { token.to_owned() })
     }
 
     fn text(&self, fingerprint: &Fingerprint) -> Option<&str> {
@@ -124,7 +130,8 @@ impl Forge<'_> {
     fn sign(&self, capture: &mut Capture, check: &SignatureCheck, hand: Hand) -> Result<(), String> {
         let scheme = &check.scheme;
         let key = self.key(check, hand)?;
-        let timestamp = scheme.freshness.as_ref().map(|freshness| (freshness, written(freshness.unit, self.at)));
+        let timestamp =
+            scheme.freshness.as_ref().map(|freshness| (freshness, written(freshness.unit, self.at)));
         // What sits in the body comes first: digests and the signature cover it.
         if let Some((freshness, text)) = &timestamp {
             write(capture, &freshness.field, text)?;
@@ -200,17 +207,14 @@ impl Forge<'_> {
 pub(crate) fn only_the_provider(algorithm: Algorithm) -> String {
     let names = Algorithm::NAMES.iter().find(|(_, known)| *known == algorithm);
     let name = names.map_or("it", |(name, _)| *name);
-    format!("only the provider can sign: {name} is verified with a public key, and its private half is theirs")
-}
-
-/// A token that is nearly right, without a hint at what is.
-pub(crate) fn spoilt(token: &str) -> String {
-    format!("{token}x")
+    format!(
+        "only the provider can sign: {name} is verified with a public key, and its private half is theirs"
+    )
 }
 
 /// The credentials of the Basic scheme for a secret that is `username:password`, or a password for any user name.
-pub(crate) fn credentials(secret: &str) -> String {
-    if secret.contains(':') { secret.to_owned() } else { format!("webhook-guard:{secret}") }
+fn credentials(secret: &str) -> String {
+    if secret.contains(':') { secret.to_owned() } else { format!("{ANYONE}{secret}") }
 }
 
 fn basic(credentials: &str) -> String {
@@ -218,7 +222,7 @@ fn basic(credentials: &str) -> String {
 }
 
 /// The time as a sender writes it.
-fn written(unit: Unit, at: Millis) -> String {
+pub(crate) fn written(unit: Unit, at: Millis) -> String {
     let seconds = at.floor_to_second().0.div_euclid(1000);
     match unit {
         Unit::Seconds => seconds.to_string(),
@@ -240,9 +244,7 @@ fn written(unit: Unit, at: Millis) -> String {
 fn holds(capture: &Capture, place: &Place) -> bool {
     match place {
         Place::Header(name) => capture.field(name).is_some(),
-        Place::Query(name) => {
-            query::one(query_of(&capture.target), name.as_bytes()) != Occurrence::Absent
-        }
+        Place::Query(name) => query::one(query_of(&capture.target), name.as_bytes()) != Occurrence::Absent,
         Place::Json(_) => false,
     }
 }
@@ -290,8 +292,7 @@ fn escaped(text: &str) -> String {
 
 /// Writes a value into a JSON body; bytes that say it already stay as they are.
 fn insert(body: &mut Vec<u8>, path: &[Vec<u8>], value: &str) -> Result<(), String> {
-    let place: String =
-        path.iter().map(|part| format!("/{}", String::from_utf8_lossy(part))).collect();
+    let place: String = path.iter().map(|part| format!("/{}", String::from_utf8_lossy(part))).collect();
     let wrong = |what: &str| format!("{place} is part of the body, and {what}");
     let mut root: Value = serde_json::from_slice(body).map_err(|_| wrong("the body is not JSON"))?;
     let mut slot = &mut root;

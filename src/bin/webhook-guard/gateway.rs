@@ -6,6 +6,7 @@ use crate::environment::{Environment, EnvironmentArguments};
 use crate::terminal::Failure;
 use crate::tree::{self, Kind, Position, Tree};
 use clap::Args;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use webhook_guard::config::{self, ConfigError, Configuration, Wrong};
@@ -242,6 +243,26 @@ pub(crate) struct ConfigurationArguments {
 impl ConfigurationArguments {
     /// Reads it as the filter would, and its variables.
     pub(crate) fn read(&self) -> Result<(Configuration, Environment), Failure> {
+        self.read_all().map(|(configuration, environment, _)| (configuration, environment))
+    }
+
+    /// The same with every text that a token could be: the core keeps nothing of a token but its fingerprint.
+    pub(crate) fn read_with_texts(&self) -> Result<(Configuration, Vec<String>), Failure> {
+        let (configuration, environment, bytes) = self.read_all()?;
+        let mut texts = Vec::new();
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        collect(&value, &mut texts);
+        let named: Vec<String> = texts.iter().filter_map(|name| environment.get(name)).collect();
+        for text in named {
+            // A variable may hold several secrets, as members of a JSON object.
+            collect(&serde_json::from_str(&text).unwrap_or_default(), &mut texts);
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            texts.push(line.strip_suffix('\r').unwrap_or(line).to_owned());
+        }
+        Ok((configuration, texts))
+    }
+
+    fn read_all(&self) -> Result<(Configuration, Environment, Vec<u8>), Failure> {
         let fail = |what: String| Failure::at(&self.config, what);
         let environment = self.environment.read()?;
         let file = read(&self.config)?;
@@ -267,6 +288,16 @@ impl ConfigurationArguments {
             });
             Failure(lines.collect::<Vec<_>>().join("\n"))
         })?;
-        Ok((configuration, environment))
+        Ok((configuration, environment, plugin.bytes.clone()))
+    }
+}
+
+/// Every text in a JSON value.
+fn collect(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        Value::Object(members) => members.values().for_each(|member| collect(member, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

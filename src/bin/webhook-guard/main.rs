@@ -4,16 +4,23 @@
 //! none because the question could not be read. Refuses to know any rule of its own: it parses, signs and judges with
 //! the library, so it cannot disagree with the filter.
 
+mod attempt;
 mod capture;
 mod catalogue;
 mod check;
 mod doctor;
 mod environment;
 mod explain;
+mod forge;
 mod gateway;
 mod judge;
 mod manual;
 mod providers;
+mod outcome;
+mod send;
+mod sender;
+mod shell;
+mod sign;
 mod terminal;
 mod tree;
 mod words;
@@ -40,6 +47,10 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Show the catalogue of providers, or all about one of them
     Providers(providers::ProvidersArguments),
+    /// Make a delivery as a provider would send it: a curl command, or sent at once
+    Sign(sign::SignArguments),
+    /// Send one good and many bad deliveries for every policy to a running gateway: does it do what it should?
+    Try(attempt::TryArguments),
     /// Print the JSON Schema of the configuration, for an editor
     Schema,
     /// Print the shell's completions
@@ -55,6 +66,8 @@ impl Command {
             Self::Explain(arguments) => explain::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),
             Self::Providers(arguments) => arguments.run(),
+            Self::Sign(arguments) => sign::run(arguments),
+            Self::Try(arguments) => attempt::run(arguments),
             Self::Schema => Ok(manual::schema()),
             Self::Completions(arguments) => Ok(manual::completions(arguments)),
             Self::Man => manual::man(),

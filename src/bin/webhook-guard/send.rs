@@ -54,7 +54,8 @@ impl Gateway {
             "https" => 443,
             other => return Err(Failure(format!("{name}: {other} is neither http nor https"))),
         };
-        let (host, port) = split(&url.authority).ok_or_else(|| Failure(format!("{name}: is not a URL with a host")))?;
+        let (host, port) =
+            split(&url.authority).ok_or_else(|| Failure(format!("{name}: is not a URL with a host")))?;
         let port = port.unwrap_or(default_port);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let mut addresses = (bare, port).to_socket_addrs().map_err(|error| fail(&error))?.peekable();
@@ -67,7 +68,8 @@ impl Gateway {
         for address in addresses {
             match connect(address, None, timeout).and_then(|stream| stream.local_addr()) {
                 Ok(local) => {
-                    let (url, authority, source) = (name.clone(), url.authority.clone(), local.ip().to_canonical());
+                    let (url, authority, source) =
+                        (name.clone(), url.authority.clone(), local.ip().to_canonical());
                     return Ok(Self { url, address, tls, timeout, authority, source });
                 }
                 Err(error) => last = error,
@@ -91,7 +93,8 @@ impl Gateway {
         };
         let stream = connect(self.address, source, self.timeout).map_err(explain)?;
         let Some((config, name)) = &self.tls else { return exchange(stream, capture).map_err(explain) };
-        let connection = ClientConnection::new(config.clone(), name.clone()).map_err(|error| error.to_string())?;
+        let connection =
+            ClientConnection::new(config.clone(), name.clone()).map_err(|error| error.to_string())?;
         exchange(StreamOwned::new(connection, stream), capture).map_err(explain)
     }
 }
@@ -124,7 +127,8 @@ fn secure(host: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), String
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
+    let config =
+        builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     Ok((Arc::new(config), name))
 }
@@ -165,7 +169,8 @@ fn exchange(mut stream: impl Read + Write, capture: &Capture) -> io::Result<Resp
 /// The request on the wire.
 fn wire(capture: &Capture) -> Vec<u8> {
     let mut bytes =
-        format!("{} {} HTTP/1.1\r\nhost: {}\r\n", capture.method, capture.target, capture.authority).into_bytes();
+        format!("{} {} HTTP/1.1\r\nhost: {}\r\n", capture.method, capture.target, capture.authority)
+            .into_bytes();
     for (name, value) in &capture.fields {
         bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
@@ -188,8 +193,11 @@ fn parse(bytes: &[u8], is_over: bool) -> Option<Response> {
         return parse(rest, is_over);
     }
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    let headers: Vec<(String, String)> =
-        response.headers.iter().map(|header| (header.name.to_ascii_lowercase(), text(header.value))).collect();
+    let headers: Vec<(String, String)> = response
+        .headers
+        .iter()
+        .map(|header| (header.name.to_ascii_lowercase(), text(header.value)))
+        .collect();
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let length = length.and_then(|(_, value)| value.parse::<usize>().ok());
     let is_whole = length.is_some_and(|length| rest.len() >= length) || [204, 304].contains(&status);
@@ -209,6 +217,7 @@ impl Response {
         let denial = Denial { reason: Reason::NoPolicy, status: self.status, allow: Vec::new() };
         let reply = Reply::to(&denial, request_id(Some(id.as_bytes())));
         let is_json = self.header("content-type") == Some("application/json");
-        ((400..600).contains(&self.status) && is_json && reply.body.as_bytes() == self.body).then(|| id.to_owned())
+        ((400..600).contains(&self.status) && is_json && reply.body.as_bytes() == self.body)
+            .then(|| id.to_owned())
     }
 }

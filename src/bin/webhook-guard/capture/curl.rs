@@ -33,7 +33,7 @@ const IGNORED: [&str; 12] = [
     "--proxy",
 ];
 /// Options without a value that do not shape the request.
-const IGNORED_FLAGS: [&str; 16] = [
+const IGNORED_FLAGS: [&str; 18] = [
     "-s",
     "--silent",
     "-S",
@@ -48,6 +48,8 @@ const IGNORED_FLAGS: [&str; 16] = [
     "--location",
     "-f",
     "--fail",
+    "-g",
+    "--globoff",
     "--http1.1",
     "--http2",
 ];
