@@ -14,3 +14,4 @@ mod explain;
 mod manual;
 mod program;
 mod readme;
+mod sign;

@@ -5,9 +5,11 @@
 
 use crate::capture::Capture;
 use crate::environment::Secret;
+use crate::judge;
 use crate::terminal::Failure;
 use std::borrow::Cow;
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::Path;
 
 /// A longer body would not fit into an argument on every system; it goes into a file.
@@ -111,8 +113,10 @@ fn data(body: &[u8], file: Option<&Path>) -> Result<String, Failure> {
             Ok(format!("--data-raw {}", shell_words::quote(text)))
         }
         _ => {
-            let path = std::env::temp_dir().join(format!("webhook-guard-{}.body", std::process::id()));
-            fs::write(&path, body).map_err(|error| Failure::at(&path, error))?;
+            let path = std::env::temp_dir().join(format!("webhook-guard-{}.body", judge::now().0));
+            // Never over a file, or through a link, that someone else put there.
+            let file = OpenOptions::new().write(true).create_new(true).open(&path);
+            file.and_then(|mut file| file.write_all(body)).map_err(|error| Failure::at(&path, error))?;
             Ok(named(&path))
         }
     }
