@@ -79,7 +79,7 @@ fn signed_by(secret: &[u8], content: &[u8], body: &[u8]) -> Delivery {
 }
 
 /// The same, where the sender has the very secret.
-fn signed(content: &[u8], body: &[u8]) -> Delivery {
+pub(crate) fn signed(content: &[u8], body: &[u8]) -> Delivery {
     signed_by(&github().secrets[0], content, body)
 }
 
@@ -147,6 +147,11 @@ impl Delivery {
         self.public_url = Some(base.to_owned());
         self.target = target.to_owned();
         self
+    }
+
+    /// Without `--now`.
+    pub(crate) fn without_now(self) -> Self {
+        Self { now: None, ..self }
     }
 
     /// As raw HTTP.

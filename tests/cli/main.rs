@@ -9,10 +9,12 @@
     reason = "what does not work must fail the test loudly"
 )]
 
+mod capture;
 mod check;
 mod doctor;
 mod explain;
 mod manual;
 mod program;
+mod providers;
 mod readme;
 mod sign;

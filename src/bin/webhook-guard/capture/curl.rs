@@ -6,6 +6,7 @@
 use super::{Capture, read_file};
 use data_encoding::BASE64;
 use std::path::Path;
+use std::str::Chars;
 
 /// The words of a command line, where the text is one of curl's.
 pub(super) fn command_line(text: &str) -> Option<Vec<String>> {
@@ -13,8 +14,84 @@ pub(super) fn command_line(text: &str) -> Option<Vec<String>> {
     if !text.starts_with("curl ") && !text.starts_with("curl\t") {
         return None;
     }
-    // A line that goes on behind a backslash.
-    shell_words::split(&text.replace("\\\r\n", " ").replace("\\\n", " ")).ok()
+    shell_words::split(&plainly_quoted(text.trim_end())?).ok()
+}
+
+/// `$'…'`, which browsers write around what has newlines, quotes or other letters, as plain quotes.
+fn plainly_quoted(text: &str) -> Option<String> {
+    let mut plain = String::new();
+    let mut rest = text.chars();
+    let mut quote = None;
+    while let Some(one) = rest.next() {
+        match (one, quote) {
+            ('\\', None) if rest.as_str().starts_with(['\r', '\n']) => {
+                // A line that goes on behind a backslash.
+                let behind = rest.as_str();
+                let behind =
+                    behind.strip_prefix("\r\n").or_else(|| behind.strip_prefix('\n')).unwrap_or(behind);
+                rest = behind.chars();
+                plain.push(' ');
+                continue;
+            }
+            ('\\', None | Some('"')) => {
+                plain.push(one);
+                plain.extend(rest.next());
+                continue;
+            }
+            ('$', None) if rest.as_str().starts_with('\'') => {
+                rest.next();
+                plain.push_str(&shell_words::quote(&ansi(&mut rest)?));
+                continue;
+            }
+            ('\'' | '"', None) => quote = Some(one),
+            _ if quote == Some(one) => quote = None,
+            _ => {}
+        }
+        plain.push(one);
+    }
+    Some(plain)
+}
+
+/// The text of `$'…'` up to its end; nothing where it has none, or an escape that is not text.
+fn ansi(rest: &mut Chars<'_>) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        match rest.next()? {
+            '\'' => return Some(text),
+            '\\' => match rest.next()? {
+                'n' => text.push('\n'),
+                'r' => text.push('\r'),
+                't' => text.push('\t'),
+                'u' => text.push(code_point(rest, 4)?),
+                'U' => text.push(code_point(rest, 8)?),
+                // Bytes that are not ASCII could be anything.
+                'x' => text.push(code_point(rest, 2).filter(char::is_ascii)?),
+                other if other.is_ascii_alphanumeric() => return None,
+                other => text.push(other),
+            },
+            other => text.push(other),
+        }
+    }
+}
+
+/// The character that at most so many hexadecimal digits name. A browser writes one outside the basic plane as two.
+fn code_point(rest: &mut Chars<'_>, most: usize) -> Option<char> {
+    let first = digits(rest, most)?;
+    let decoded = char::from_u32(first);
+    if decoded.is_some() {
+        return decoded;
+    }
+    *rest = rest.as_str().strip_prefix("\\u")?.chars();
+    let units = [u16::try_from(first).ok()?, u16::try_from(digits(rest, most)?).ok()?];
+    char::decode_utf16(units).next()?.ok()
+}
+
+fn digits(rest: &mut Chars<'_>, most: usize) -> Option<u32> {
+    let text = rest.as_str();
+    let count = text.bytes().take(most).take_while(u8::is_ascii_hexdigit).count();
+    let (digits, behind) = text.split_at_checked(count)?;
+    *rest = behind.chars();
+    u32::from_str_radix(digits, 16).ok()
 }
 
 /// Options with a value that do not shape the request.

@@ -121,6 +121,8 @@ fn readings(delivery: &Delivery, field: &Field) -> Vec<Candidate> {
     };
     let own = field.prefix.as_deref().unwrap_or_default();
     let mut candidates = Vec::new();
+    // The same bytes are tried once, however many texts could stand for them.
+    let mut seen: Vec<Vec<u8>> = Vec::new();
     for item in items.iter().take(16) {
         for reading in ways(item, own) {
             let Reading { tag, before, written, is_quoted } = reading;
@@ -147,10 +149,14 @@ fn readings(delivery: &Delivery, field: &Field) -> Vec<Candidate> {
             } else {
                 continue;
             };
+            if seen.contains(&tag) {
+                continue;
+            }
             let by = format!("{own}{}", scheme.encoding.encode(&tag));
             let changed = delivery.replacing(&name, field.split, item, by.as_bytes());
             let delivery = changed.with_scheme(|scheme| scheme.algorithm = algorithm);
             candidates.push(Candidate { delivery, miss });
+            seen.push(tag);
         }
     }
     candidates
