@@ -21,7 +21,9 @@ fn nonsense_is_a_usage_error() {
 fn commands() -> Vec<String> {
     let help = run(&["--help"], &[], b"").stdout;
     let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let names = list.lines().filter_map(|line| line.trim().split(' ').next());
+    // A description that goes on in the next line is indented further.
+    let lines = list.lines().filter(|line| !line.starts_with("   "));
+    let names = lines.filter_map(|line| line.trim().split(' ').next());
     let names: Vec<String> = names.filter(|name| *name != "help").map(str::to_owned).collect();
     assert!(names.len() >= 6, "{help}");
     names

@@ -53,6 +53,17 @@ fn explain() {
 }
 
 #[test]
+fn doctor() {
+    // GitHub's delivery of tests/vectors/github.json, gidgethub-http, whose body lost its blanks on the way.
+    let delivery = "POST /flexdeploy/webhooks/v1/github HTTP/1.1\r\nHost: hooks.example.com\r\n\
+                    X-GitHub-Delivery: 72d3162e-cc78-11e3-81ab-4c9367dc0958\r\n\
+                    X-Hub-Signature-256: sha256=0340d06469a1b35662ebd7a67ea2c0c328239f319f1cfafb221451de629e0430\r\n\
+                    Content-Length: 19\r\n\r\n{\"action\":\"opened\"}";
+    let files = [("delivery.http", delivery), ("secret.txt", "123456\n")];
+    holds("readme doctor", "webhook-guard doctor", &files, 1);
+}
+
+#[test]
 fn every_warning_is_in_the_table() {
     for source in [
         include_str!("../../src/bin/webhook-guard/check/host.rs"),

@@ -59,6 +59,12 @@ Which policy governs a captured request, and why it is refused.
 webhook\-guard doctor \-\-provider github \-\-secret\-env GITHUB_WEBHOOK_SECRET \-\-request delivery.http
 Why its signature does not match.
 .TP
+webhook\-guard sign \-\-provider github \-\-secret\-env GITHUB_WEBHOOK_SECRET \-\-body delivery.json \-\-url https://hooks.example.com/github
+A delivery as the provider would send it, as a curl command.
+.TP
+webhook\-guard try \-\-config envoy.yaml \-\-url https://hooks.example.com
+Whether a running gateway takes good deliveries and refuses bad ones.
+.TP
 webhook\-guard providers stripe
 All about one provider, with a configuration to start from.
 "#;

@@ -27,10 +27,18 @@ pub(crate) fn candidates<'d>(delivery: &'d Delivery, behind: &'d [u8]) -> Candid
     let packed = packed(delivery, body).into_iter();
     let forms = forms(body).into_iter();
     let candidates = plain.chain(packed).chain(forms).chain(json(body)).filter_map(move |(make, miss)| {
-        let body = make().filter(|other| other.as_slice() != body)?;
-        Some(Candidate { delivery: delivery.with_body(body), miss })
+        let signed = make().filter(|other| other.as_slice() != body)?;
+        let cause = format!("{}; {}.", miss.cause.trim_end_matches('.'), difference(&signed, body));
+        Some(Candidate { delivery: delivery.with_body(signed), miss: Miss { cause, ..miss } })
     });
     Box::new(candidates)
+}
+
+/// Where both part, so that one can look.
+fn difference(signed: &[u8], body: &[u8]) -> String {
+    let same = signed.iter().zip(body).take_while(|(one, other)| one == other).count();
+    let (first, signed, body) = (same.saturating_add(1), signed.len(), body.len());
+    format!("{signed} bytes were signed and {body} are here, which differ from byte {first} on")
 }
 
 /// What needs no understanding of the body.
@@ -286,26 +294,25 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
         let escape = escapes.into_iter().filter(move |(escape, _)| *escape == own);
         escape.flat_map(move |escape| blanks.map(|blank| (false, escape, blank, "\n")))
     });
-    let rewritten = forms.chain(ended).map(move |(is_sorted, (escapes, escape_words), (blanks, words), end)| {
-        let code = match (is_sorted, escapes, blanks) {
-            (true, ..) => "body-sorted-keys",
-            (_, Escapes::Kept, Blanks::Minified) => "body-minified",
-            (_, Escapes::Kept, Blanks::Python) => "body-python-separators",
-            (_, Escapes::Kept, Blanks::Lines(_) | Blanks::Tabs) => "body-pretty",
-            (_, Escapes::Least | Escapes::Ascii, _) => "body-unicode-escapes",
-            (_, Escapes::Slash | Escapes::AsciiAndSlash, _) => "body-slash-escapes",
-            (_, Escapes::Html, _) => "body-html-escapes",
-        };
-        let order = if is_sorted { ", its keys sorted" } else { "" };
-        let ended = if end.is_empty() { "" } else { ", with a newline at its end" };
-        let cause = format!(
-            "The sender signed the JSON {words}{escape_words}{order}{ended}; the body here is written otherwise."
-        );
-        let tree = tree.clone();
-        let make: Make<'d> =
-            Box::new(move || Some([&tree.write(blanks, is_sorted, escapes), end.as_bytes()].concat()));
-        (make, Miss::new(code, cause, "send the bytes that it signs", RAW))
-    });
+    let rewritten =
+        forms.chain(ended).map(move |(is_sorted, (escapes, escape_words), (blanks, words), end)| {
+            let code = match (is_sorted, escapes, blanks) {
+                (true, ..) => "body-sorted-keys",
+                (_, Escapes::Kept, Blanks::Minified) => "body-minified",
+                (_, Escapes::Kept, Blanks::Python) => "body-python-separators",
+                (_, Escapes::Kept, Blanks::Lines(_) | Blanks::Tabs) => "body-pretty",
+                (_, Escapes::Least | Escapes::Ascii, _) => "body-unicode-escapes",
+                (_, Escapes::Slash | Escapes::AsciiAndSlash, _) => "body-slash-escapes",
+                (_, Escapes::Html, _) => "body-html-escapes",
+            };
+            let order = if is_sorted { ", its keys sorted" } else { "" };
+            let ended = if end.is_empty() { "" } else { ", with a newline at its end" };
+            let cause = format!("The sender signed the JSON {words}{escape_words}{order}{ended}.");
+            let tree = tree.clone();
+            let make: Make<'d> =
+                Box::new(move || Some([&tree.write(blanks, is_sorted, escapes), end.as_bytes()].concat()));
+            (make, Miss::new(code, cause, "send the bytes that it signs", RAW))
+        });
     // The text of a body that was itself written as a JSON text.
     let inner: Make<'d> =
         Box::new(move || serde_json::from_slice::<String>(body).ok().map(String::into_bytes));

@@ -32,7 +32,7 @@ pub(super) fn text(diagnosis: &Diagnosis) -> String {
         row(&mut table, name, value);
     }
     if let Some((code, words)) = &diagnosis.reason {
-        row(&mut table, "gateway", &format!("{code}: {words}"));
+        row(&mut table, "verdict", &format!("{code}: {words}"));
     }
     text.push_str(&table.to_string());
     if let Outcome::Near(misses) = &diagnosis.outcome {
