@@ -5,7 +5,6 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::string_slice,
     reason = "what does not work must fail the test loudly"
 )]
 
