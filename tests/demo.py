@@ -11,17 +11,10 @@ import sys
 import time
 
 from harness import program, shipped
+from harness.deliveries import SECRETS
 from harness.envoy import Envoy
 from harness.upstream import Upstream
 
-SECRETS = {
-    "GITHUB_WEBHOOK_SECRET": "github-demo-key-000001",
-    "SLACK_SIGNING_SECRET": "slack-demo-key-0000001",
-    "STRIPE_WEBHOOK_SECRET": "whsec_stripe-demo-key-1",
-    "BITBUCKET_WEBHOOK_SECRET": "bitbucket-demo-key-001",
-    "GITLAB_WEBHOOK_TOKEN": "gitlab-demo-token-0001",
-    "BUILD_SERVER_TOKEN": "build-demo-token-00001",
-}
 # One for each way of keeping others out: a signature, a signature with a time, and an address with a token in the URL.
 POLICIES = ["github", "slack", "build-server"]
 

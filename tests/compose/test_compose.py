@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from demo import SECRETS, Delivery, deliveries, send
+from harness.deliveries import SECRETS, Delivery, deliveries, send
 from harness.envoy import ROOT, find_envoy
 from harness.transcript import follow, programs, steps
 

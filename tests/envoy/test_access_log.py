@@ -11,9 +11,9 @@ import yaml
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as service
 
-from demo import HOOKS, SECRETS, Delivery, deliveries, send
 from harness import shipped
 from harness.client import Request
+from harness.deliveries import HOOKS, SECRETS, deliveries, send
 from harness.envoy import Envoy
 from harness.gateway import Gateway
 from harness.signer import gitlab_token

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-import demo
 from gateways import generated
+from harness.deliveries import SECRETS
 from harness import client, shipped, signer
 from harness.client import Request
 from harness.envoy import Envoy, EnvoyRefused
@@ -78,7 +78,7 @@ def shipped_with_a_trap(tmp_path):
         plugin["vm_config"]["code"]["local"]["filename"] = module(tmp_path / "trap.wasm", headers=30)
         return found
 
-    with Upstream() as upstream, Envoy(config(upstream.port), env=demo.SECRETS) as envoy:
+    with Upstream() as upstream, Envoy(config(upstream.port), env=SECRETS) as envoy:
         assert client.h1_length(envoy.port, push()).status == 200  # which also warms the pool
         yield envoy, upstream
 
