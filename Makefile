@@ -50,7 +50,6 @@ bench: wasm $(VENV)/.installed ## what it costs: beside the other ways in Envoy,
 	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --examples \
 		--target wasm32-wasip1
 	@$(PYTHON) tests/bench/bench.py
-	@cargo bench --quiet --locked --bench core
 
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check

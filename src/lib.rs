@@ -49,5 +49,5 @@ pub mod route;
 pub mod secret;
 pub mod verdict;
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "filter"))]
 mod proxy;

@@ -7,6 +7,7 @@ mod wire;
 
 use std::env;
 use std::process::ExitCode;
+use webhook_guard_bench::core;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -15,8 +16,9 @@ fn main() -> ExitCode {
         ["upstream"] => upstream::serve(),
         ["authz", secret] => authz::serve(secret.as_bytes()),
         ["load"] => load::obey(),
+        ["core"] => core::run(&mut |group, name, nanoseconds| println!("{group}\t{name}\t{nanoseconds}")),
         _ => {
-            eprintln!("rig upstream | rig authz SECRET | rig load");
+            eprintln!("rig upstream | rig authz SECRET | rig load | rig core");
             return ExitCode::FAILURE;
         }
     }
