@@ -4,6 +4,7 @@
 //! might read differently, and for finding the readings of the latter. Refuses to know policies: what governs a path
 //! is asked of the caller.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// More readings than this, or a longer path, are not looked through: the doubt stands, and nobody can make us work.
@@ -46,7 +47,10 @@ const fn hex_digit(byte: u8) -> Option<u8> {
 
 /// Percent-decoded once (RFC 3986 2.1). What is not an escape stays as it is, `+` included.
 #[must_use]
-pub fn decode_once(text: &[u8]) -> Vec<u8> {
+pub fn decode_once(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
     let mut decoded = Vec::with_capacity(text.len());
     let mut skip = 0_u8;
     for (at, byte) in text.iter().enumerate() {
@@ -61,7 +65,7 @@ pub fn decode_once(text: &[u8]) -> Vec<u8> {
             decoded.push(*byte);
         }
     }
-    decoded
+    Cow::Owned(decoded)
 }
 
 /// Whether any reading of the path is governed: decoded at most twice, dot segments resolved, slashes merged,

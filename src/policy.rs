@@ -382,14 +382,15 @@ impl Policy {
     }
 
     fn edits(&self, facts: &Facts<'_>) -> Edits {
-        let mut edits = identity_edits(facts);
-        let removed = |name: &&[u8]| {
-            let listed = self.forward.remove_headers.iter().any(|one| is_same_name(name, one.as_bytes()));
-            listed
+        let is_removed = |name: &&[u8]| {
+            is_identity(name)
+                || self.forward.remove_headers.iter().any(|one| is_same_name(name, one.as_bytes()))
                 || (self.forward.strip_token
                     && self.token_headers().any(|one| name.eq_ignore_ascii_case(one.as_bytes())))
         };
-        edits.remove.extend(facts.headers.iter().map(|(name, _)| name).filter(removed).map(<[u8]>::to_vec));
+        let names = facts.headers.iter().map(|(name, _)| name);
+        let mut edits =
+            Edits { target: None, remove: names.filter(is_removed).map(<[u8]>::to_vec).collect() };
         if self.forward.strip_token {
             edits.strip(facts, |name| self.token_parameters().any(|one| one.as_bytes() == name));
         }

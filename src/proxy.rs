@@ -288,15 +288,17 @@ impl Request {
         if self.tells_identity {
             identify(word, &ruling.record)?;
         }
-        self.check_route(guard)?;
+        if !guard.configuration.hold_request_head {
+            self.check_route(guard)?;
+        }
         guard.publish(&ruling, &self.request_id);
         self.state = State::Passed;
         Ok(Action::Continue)
     }
 
     /// The route judged should be the route taken, but Envoy forgets its choice when a header is changed. It tells us
-    /// the new one only after a filter behind us has asked for it (the buffer filter does; measured on 1.40): that is
-    /// seen here. Where nobody asks before the router does, it cannot be (README, limits).
+    /// the new one only after a filter behind us has asked for it, as the buffer filter does with the head that is not
+    /// held (measured on 1.40): that is seen here. Where nobody asks before the router does, it cannot be (README, limits).
     fn check_route(&self, guard: &Guard) -> Result<(), Fault> {
         if guard.route_policy()? == self.route_policy { Ok(()) } else { Err(Fault) }
     }

@@ -5,11 +5,12 @@
 
 use crate::path::decode_once;
 use crate::request::Occurrence;
+use std::borrow::Cow;
 
 /// The value of a parameter that may occur once, decoded once. A parameter without `=` has the empty value.
 #[must_use]
-pub fn one(query: Option<&[u8]>, name: &[u8]) -> Occurrence<Vec<u8>> {
-    let mut values = pairs(query).filter(|(given, _)| decode_once(given) == name).map(|(_, value)| value);
+pub fn one<'q>(query: Option<&'q [u8]>, name: &[u8]) -> Occurrence<Cow<'q, [u8]>> {
+    let mut values = pairs(query).filter(|(given, _)| *decode_once(given) == *name).map(|(_, value)| value);
     match (values.next(), values.next()) {
         (None, _) => Occurrence::Absent,
         (Some(value), None) => Occurrence::Once(decode_once(value)),
@@ -22,17 +23,21 @@ pub fn one(query: Option<&[u8]>, name: &[u8]) -> Occurrence<Vec<u8>> {
 pub fn without(target: &[u8], is_such: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let mark = target.iter().position(|byte| *byte == b'?')?;
     let (path, query) = (target.get(..mark)?, target.get(mark.checked_add(1)?..)?);
-    let is_named = |piece: &&[u8]| is_such(&decode_once(split_pair(piece).0));
-    let pieces: Vec<&[u8]> = query.split(|byte| *byte == b'&').collect();
-    if !pieces.iter().any(is_named) {
+    let is_named = |piece: &[u8]| is_such(&decode_once(split_pair(piece).0));
+    let pieces = || query.split(|byte| *byte == b'&');
+    if !pieces().any(is_named) {
         return None;
     }
-    let kept: Vec<&[u8]> = pieces.into_iter().filter(|piece| !is_named(piece)).collect();
-    let rest = kept.join(&b'&');
-    let mut stripped = path.to_vec();
-    if !rest.is_empty() {
-        stripped.push(b'?');
-        stripped.extend_from_slice(&rest);
+    let mut stripped = Vec::with_capacity(target.len());
+    stripped.extend_from_slice(path);
+    let mut separator = b'?';
+    for piece in pieces().filter(|piece| !is_named(piece)) {
+        stripped.push(separator);
+        stripped.extend_from_slice(piece);
+        separator = b'&';
+    }
+    if stripped.ends_with(b"?") && stripped.len() == path.len().saturating_add(1) {
+        stripped.pop();
     }
     Some(stripped)
 }
@@ -64,7 +69,8 @@ mod tests {
             ("Token=a", Occurrence::Absent),
             ("", Occurrence::Absent),
         ] {
-            let found = one(Some(query.as_bytes()), b"token").map(|bytes| String::from_utf8(bytes).unwrap());
+            let found = one(Some(query.as_bytes()), b"token")
+                .map(|bytes| String::from_utf8(bytes.into_owned()).unwrap());
             assert_eq!(found, value.map(str::to_owned), "{query}");
         }
     }

@@ -61,7 +61,7 @@ fn a_mutated_configuration_never_panics() {
     let good = good_configurations();
     let mut random = Random(1);
     let mut accepted = 0;
-    for round in 0..30_000 {
+    for round in 0..10_000 {
         let mut bytes = good[random.below(good.len())].clone();
         for _ in 0..=random.below(3) {
             let (at, to) = (random.below(bytes.len()), random.below(bytes.len()));
@@ -93,7 +93,7 @@ fn a_mutated_configuration_never_panics() {
             }
         }
     }
-    assert!(accepted > 100, "only {accepted} mutants parse: the mutations are too coarse to be worth much");
+    assert!(accepted > 30, "only {accepted} mutants parse: the mutations are too coarse to be worth much");
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn chunking_never_changes_the_verdict_of_a_signed_body() {
 #[test]
 fn taking_a_token_out_keeps_the_rest() {
     let alphabet = ["token", "=", "&", "a", "%74oken", "%2", "?", "b=1", "token=x", "Token", "+"];
-    let named = |piece: &&str| decode_once(piece.split('=').next().unwrap().as_bytes()) == b"token";
+    let named = |piece: &&str| *decode_once(piece.split('=').next().unwrap().as_bytes()) == *b"token";
     let mut random = Random(6);
     for _ in 0..20_000 {
         let query = random.text(&alphabet, 12);

@@ -102,7 +102,8 @@ impl SignatureCheck {
         if let Some(field) = &scheme.delivery_id {
             later.extend(field.search().map(|search| (search, Later::DeliveryId)));
         }
-        let id = scheme.delivery_id.as_ref().map(|field| field.read(facts));
+        let id_field = scheme.delivery_id.as_ref().filter(|_| scheme.signed.has(&content::Part::Id));
+        let id = id_field.map(|field| field.read(facts));
         let mut attempts = Vec::new();
         let valid = |secret: &Secret<Key>| secret.validity.admits(facts.now);
         for (index, secret) in self.secrets.iter().enumerate().filter(|(_, secret)| valid(secret)) {

@@ -63,11 +63,13 @@ impl TokenCheck {
     /// `token_missing`, `token_ambiguous` when it is there more than once, `token_mismatch`.
     pub fn judge(&self, facts: &Facts<'_>) -> Result<Option<Rc<str>>, Reason> {
         let presented = self.presented(facts)?;
-        let given = [Fingerprint::of(&presented), Fingerprint::of(self.password(&presented))];
+        let whole = Fingerprint::of(&presented);
+        let part = self.password(&presented).map(Fingerprint::of);
         let mut matched = None;
         for secret in &self.secrets {
             // No early exit: how long it takes does not tell which secret it was.
-            let same = given.iter().fold(false, |same, given| secret.value.matches(given) | same);
+            let same =
+                secret.value.matches(&whole) | part.is_some_and(|password| secret.value.matches(&password));
             if same && secret.validity.admits(facts.now) {
                 matched = Some(secret.id.clone());
             }
@@ -75,17 +77,17 @@ impl TokenCheck {
         matched.ok_or(Reason::TokenMismatch)
     }
 
-    /// The part that may be compared alone: with [`Place::BasicAny`] what follows the user name.
-    fn password<'p>(&self, presented: &'p [u8]) -> &'p [u8] {
-        let colon =
-            presented.iter().position(|byte| *byte == b':').filter(|_| matches!(self.place, Place::BasicAny));
-        colon.and_then(|at| presented.get(at.checked_add(1)?..)).unwrap_or(presented)
+    /// The part that may be compared alone, if any: with [`Place::BasicAny`] what follows the user name.
+    fn password<'p>(&self, presented: &'p [u8]) -> Option<&'p [u8]> {
+        let Place::BasicAny = self.place else { return None };
+        let colon = presented.iter().position(|byte| *byte == b':')?;
+        presented.get(colon.checked_add(1)?..)
     }
 
     fn presented<'a>(&self, facts: &Facts<'a>) -> Result<Cow<'a, [u8]>, Reason> {
         let Some(header) = self.place.header() else {
             let Place::Query(name) = &self.place else { return Err(Reason::TokenMissing) };
-            return once(query::one(facts.query(), name.as_bytes())).map(Cow::Owned);
+            return once(query::one(facts.query(), name.as_bytes()));
         };
         let value = once(facts.headers.one(header.as_bytes()))?;
         match &self.place {

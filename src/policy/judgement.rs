@@ -221,9 +221,9 @@ impl Judgement {
             };
         }
         let signs = |index: usize| self.policy.signature(index).is_some();
-        let (of_signatures, of_tokens): (Vec<_>, Vec<_>) =
-            self.secret_ids.iter().partition(|(index, _)| signs(*index));
-        record.secret_ids = of_signatures.into_iter().chain(of_tokens).map(|(_, id)| id.clone()).collect();
+        let of_signatures = self.secret_ids.iter().filter(|(index, _)| signs(*index));
+        let of_tokens = self.secret_ids.iter().filter(|(index, _)| !signs(*index));
+        record.secret_ids = of_signatures.chain(of_tokens).map(|(_, id)| id.clone()).collect();
         let has_held = |index: usize| self.states.get(index) == Some(&State::Held);
         // Both of one leaf: a delivery is not to be named after another provider's header.
         let best = |says_something: &dyn Fn(usize) -> bool| {

@@ -353,7 +353,8 @@ pub(crate) fn double(capture: &mut Capture, place: &Place) -> bool {
         }
         Place::Query(name) => match query::one(query_of(&capture.target), name.as_bytes()) {
             Occurrence::Once(value) => {
-                append(&mut capture.target, name, &String::from_utf8_lossy(&value));
+                let value = String::from_utf8_lossy(&value).into_owned();
+                append(&mut capture.target, name, &value);
                 true
             }
             Occurrence::Absent | Occurrence::Many => false,

@@ -215,7 +215,7 @@ fn render(parts: &[Part], values: &Values<'_, '_>) -> Result<Vec<u8>, Reason> {
 pub fn form(body: &[u8]) -> Vec<u8> {
     let decode = |text: &[u8]| {
         let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-        decode_once(&spaced)
+        decode_once(&spaced).into_owned()
     };
     let pieces = body.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty());
     let pairs: BTreeSet<(Vec<u8>, Vec<u8>)> = pieces

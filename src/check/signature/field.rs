@@ -27,7 +27,7 @@ impl Place {
     pub fn read<'a>(&self, facts: &Facts<'a>) -> Occurrence<Cow<'a, [u8]>> {
         match self {
             Self::Header(name) => facts.headers.one(name.as_bytes()).map(Cow::Borrowed),
-            Self::Query(name) => query::one(facts.query(), name.as_bytes()).map(Cow::Owned),
+            Self::Query(name) => query::one(facts.query(), name.as_bytes()),
             Self::Json(_) => Occurrence::Absent,
         }
     }
