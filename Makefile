@@ -5,7 +5,7 @@ VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
 
-.PHONY: help demo cli test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ test-native: ## the core: vectors, decisions, configurations, properties
 catalogue: ## one line a provider: its vectors, and how it was verified
 	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
 
-test-envoy: wasm cli $(VENV)/.installed ## the module in a real Envoy; the schema
+test-envoy: wasm cli rig $(VENV)/.installed ## the module in a real Envoy; the schema
 	$(PYTHON) -m pytest tests/envoy tests/schema -q
 
 test-gateways: wasm $(VENV)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
@@ -45,8 +45,10 @@ image: wasm ## the module as an OCI image layout: target/image/
 dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM, image: target/dist/
 	@.ci/dist $(CYCLONEDX)
 
-bench: wasm $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
+rig: # the load generator and its kin: target/bench/release/rig
 	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --bin rig
+
+bench: wasm rig $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
 	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --examples \
 		--target wasm32-wasip1
 	@$(PYTHON) tests/bench/bench.py

@@ -130,6 +130,20 @@ class Envoy:
         return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
 
     @property
+    def linear_memories(self) -> list[int]:
+        """The bytes of linear memory of each Wasm VM, the smallest first. V8 reserves the whole address space of a
+        32-bit memory, and more, and lets the VM use the start of it: in the process' map a writable range with
+        gigabytes behind it that nobody may touch."""
+        ranges, before = [], (0, 0, "")
+        for line in Path(f"/proc/{self._process.pid}/maps").read_text().splitlines():
+            place, access = line.split()[:2]
+            start, end = (int(text, 16) for text in place.split("-"))
+            if access == "---p" and end - start > 4 << 30 and before[1:] == (start, "rw-p"):
+                ranges.append(start - before[0])
+            before = (start, end, access)
+        return sorted(ranges)
+
+    @property
     def memory(self) -> dict:
         return json.loads(self.admin("/memory"))
 
