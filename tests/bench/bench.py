@@ -1,8 +1,9 @@
 """`make bench`: what a check adds to a request, in CPU time, beside the other ways to do it in Envoy.
 
-Responsible for the measurement and the tables. One worker each; the contenders take turns in every round, so that what
-else the machine does falls on all of them; the figures are medians of what a contender adds to plain Envoy in the same
-round. A contender is timed only after it has let the good request through and kept every byte of the bad one back.
+Responsible for the comparison. One worker each; the contenders take turns in every round, so that what else the machine
+does falls on all of them; the figures are medians of what a contender adds to plain Envoy in the same round. A
+contender is timed only after it has let the good request through and kept every byte of the bad one back, and after so
+many requests that V8 has compiled what they run, as in a gateway that is up.
 """
 
 import hashlib
@@ -10,7 +11,6 @@ import hmac
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -19,36 +19,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import contenders
+import inside
 from harness.envoy import ROOT, Envoy, find_envoy
+from harness.rig import Load, Rig
 
-RIG = ROOT / "target/bench/release/rig"
 FILTERS = ROOT / "target/bench/wasm32-wasip1/release/examples"
-ROUNDS = int(os.environ.get("ROUNDS", "15"))
-CONNECTIONS = 2
-# The body, and how many requests a round: about as long a turn for each.
+ROUNDS = int(os.environ.get("ROUNDS", "30"))
+WARM_UP = 60_000
+# The body, and how many requests a turn: about as long a turn for each.
 BODIES = {0: 400, 1 << 10: 400, 10 << 10: 300, 32 << 10: 150, 100 << 10: 80, 1 << 20: 12}
 RATE, AT_RATE = 500, 1500  # requests a second, and how many
-
-
-class Rig:
-    """One of the programs before or behind the Envoys: a line in, a line out."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen([RIG, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __enter__(self) -> "Rig":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        self.process.wait(10)
-
-    def line(self) -> str:
-        return self.process.stdout.readline().strip()
-
-    def ask(self, line: str = "") -> str:
-        print(line, file=self.process.stdin, flush=True)
-        return self.line()
 
 
 def cpu(pids: list[int]) -> int:
@@ -80,91 +60,96 @@ def fit(points: dict[int, float]) -> tuple[float, float]:
     return y - slope * x, slope * 1000
 
 
-def table(head: list[str], rows: list[list[str]]) -> None:
-    print("| " + " | ".join(head) + " |\n| " + " | ".join("---" for _ in head) + " |")
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print()
-
-
 def name_of(size: int) -> str:
     return "none" if not size else f"{size >> 10} KiB" if size < 1 << 20 else f"{size >> 20} MiB"
 
 
-def main() -> int:
+def compare(folder: Path) -> str | None:
+    """Prints the comparison; returns what a contender did wrong, if one did."""
     plain_wasm = contenders.wasm(FILTERS / "plain.wasm", contenders.SECRET, name="plain")
     nothing = contenders.wasm(FILTERS / "nothing.wasm", "", name="nothing")
     filters = {"plain Envoy": [], "a filter that does nothing": [nothing], "a plain wasm verifier": [plain_wasm],
                "webhook-guard": contenders.guard(), "Lua": contenders.lua(), "ext_authz": contenders.ext_authz()}
     verifies = [name for name in filters if name not in ("plain Envoy", "a filter that does nothing")]
+    sizes, ours, others = list(BODIES), "webhook-guard", [name for name in filters if name not in ("plain Envoy", "webhook-guard")]
+    files = {(size, is_good): folder / f"{size}-{is_good}" for size in BODIES for is_good in (True, False)}
+    for (size, is_good), file in files.items():
+        file.write_bytes(request(b"x" * size, is_good=is_good))
     with ExitStack() as stack:
         upstream, authz = (stack.enter_context(Rig(*words)) for words in (["upstream"], ["authz", contenders.SECRET]))
-        load = stack.enter_context(Rig("load"))
+        load = stack.enter_context(Load())
         clusters = {"upstream": int(upstream.line()), "authz": int(authz.line())}
         envoys = {name: stack.enter_context(Envoy(contenders.bootstrap(chain, clusters))) for name, chain in filters.items()}
         pids = {name: [envoy.pid] + [authz.process.pid] * (name == "ext_authz") for name, envoy in envoys.items()}
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        files = {}
-        for size in BODIES:
-            for is_good in (True, False):
-                files[size, is_good] = folder / f"{size}-{is_good}"
-                files[size, is_good].write_bytes(request(b"x" * size, is_good=is_good))
 
-        def send(name: str, size: int, is_good: bool, count: int, rate: int = 0) -> tuple[float, list[str]]:
-            """CPU microseconds a request, and what the load generator says."""
+        def cost(name: str, size: int, is_good: bool, count: int) -> float:
+            """CPU microseconds a request."""
             before = cpu(pids[name])
-            answer = load.ask(f"{envoys[name].port} {files[size, is_good]} {count} {CONNECTIONS} {rate}").split()
-            return (cpu(pids[name]) - before) / count / 1000, answer
+            load.send(envoys[name].port, files[size, is_good], count)
+            return (cpu(pids[name]) - before) / count / 1000
 
-        for name in filters:
-            for size, is_good in files:
+        for name, envoy in envoys.items():
+            for (size, is_good), file in files.items():
                 seen = int(upstream.ask().split()[0])
-                statuses = send(name, size, is_good, 4)[1][1]
+                statuses, _ = load.send(envoy.port, file, 4)
                 reached = int(upstream.ask().split()[0]) - seen
                 refuses = name in verifies and not is_good
                 if (statuses, reached) != (("401:4", 0) if refuses else ("200:4", 4)):
-                    print(f"{name}: {name_of(size)}, {'good' if is_good else 'bad'}: {statuses}, {reached} reached the upstream")
-                    return 1
+                    return f"{name}: {name_of(size)}, {'good' if is_good else 'bad'}: {statuses}, {reached} reached the upstream"
+            for size in (0, 1 << 10):
+                load.send(envoy.port, files[size, True], WARM_UP // 2)
+
         added: dict[tuple[str, int, bool], list[float]] = {}
         totals: dict[tuple[str, int, bool], list[float]] = {}
         for number in range(ROUNDS):
-            order = list(filters)
-            order = order[number % len(order):] + order[: number % len(order)]
+            turn = number % len(filters)
+            order = [*list(filters)[turn:], *list(filters)[:turn]]
             for (size, is_good) in files:
-                cost = {name: send(name, size, is_good, BODIES[size])[0] for name in order}
+                costs = {name: cost(name, size, is_good, BODIES[size]) for name in order}
                 for name in filters:
-                    totals.setdefault((name, size, is_good), []).append(cost[name])
-                    added.setdefault((name, size, is_good), []).append(cost[name] - cost["plain Envoy"])
+                    totals.setdefault((name, size, is_good), []).append(costs[name])
+                    added.setdefault((name, size, is_good), []).append(costs[name] - costs["plain Envoy"])
         median = {key: statistics.median(values) for key, values in added.items()}
+        total = {key: statistics.median(values) for key, values in totals.items()}
 
         print(f"{platform.machine()}, {os.cpu_count()} cores, {find_envoy().name} with one worker, {ROUNDS} rounds\n")
-        sizes = list(BODIES)
         print("Accepted: CPU µs that are added to a request over plain Envoy\n")
-        rows = [["plain Envoy itself", *(f"{statistics.median(totals['plain Envoy', s, True]):.0f}" for s in sizes), ""]]
-        for name in list(filters)[1:]:
+        rows = [["plain Envoy itself", *(f"{total['plain Envoy', size, True]:.0f}" for size in sizes), ""]]
+        for name in (*others[:2], ours, *others[2:]):
             fixed, slope = fit({size: median[name, size, True] for size in sizes})
-            rows.append([name, *(f"{median[name, size, True]:.0f}" for size in sizes), f"{fixed:.0f} µs + {slope:.1f} ns/byte"])
-        table(["", *map(name_of, sizes), "model"], rows)
+            model = "" if name == others[0] else f"{fixed:.0f} µs + {slope:.1f} ns/byte"
+            rows.append([name, *(f"{median[name, size, True]:.0f}" for size in sizes), model])
+        inside.table(["", *map(name_of, sizes), "model"], rows)
         print("Refused: CPU µs of the whole request\n")
-        rows = [[name, *(f"{statistics.median(totals[name, size, False]):.0f}" for size in sizes)] for name in verifies]
-        table(["", *map(name_of, sizes)], rows)
-        print("What webhook-guard adds, as a part of what another adds\n")
-        ratios = []
-        for name in list(filters)[1:]:
-            if name == "webhook-guard":
-                continue
-            paired = [statistics.median(ours / theirs for ours, theirs in zip(
-                added["webhook-guard", size, True], added[name, size, True]) if theirs > 0) for size in sizes]
-            ratios.append([name, *(f"{ratio:.2f}" for ratio in paired)])
-        table(["", *map(name_of, sizes)], ratios)
+        rows = [[name, *(f"{total[name, size, False]:.0f}" for size in sizes)] for name in verifies]
+        inside.table(["", *map(name_of, sizes)], rows)
+        print("What webhook-guard adds to an accepted request, as a part of what another adds\n")
+        rows = [[name, *(f"{median[ours, size, True] / max(median[name, size, True], 0.1):.2f}" for size in sizes)]
+                for name in others]
+        inside.table(["", *map(name_of, sizes)], rows)
         print(f"1 KiB, accepted: as fast as it goes, and at {RATE} requests a second\n")
         rows = []
         for name, envoy in envoys.items():
-            nanoseconds = int(send(name, 1 << 10, True, AT_RATE)[1][0])
-            answer = send(name, 1 << 10, True, AT_RATE, RATE)[1]
-            rows.append([name, f"{AT_RATE / nanoseconds * 1e9:.0f}", *(f"{int(text) / 1e6:.2f}" for text in answer[2:4]),
+            _, (nanoseconds, *_) = load.send(envoy.port, files[1 << 10, True], AT_RATE)
+            _, (_, *latencies) = load.send(envoy.port, files[1 << 10, True], AT_RATE, rate=RATE)
+            rows.append([name, f"{AT_RATE / nanoseconds * 1e9:.0f}", *(f"{latency / 1e6:.2f}" for latency in latencies),
                          f"{envoy.resident_kib >> 10}"])
-        table(["", "requests/s", "p50 ms", "p99 ms", "memory MiB"], rows)
+        inside.table(["", "requests/s", "p50 ms", "p99 ms", "memory MiB"], rows)
+        print("Of one accepted request with a body of 1 KiB, in Envoy's own trace: entries into the VM, and host calls\n")
+        inside.table(["", "number"], inside.calls(envoys[ours], load, files[1 << 10, True]))
+    return None
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        wrong = compare(Path(folder))
+    if wrong:
+        print(wrong)
+        return 1
+    print("The core by itself: nanoseconds of one decision, of a KiB, of a configuration\n")
+    inside.table(["", "", "native", "in V8"], inside.core(FILTERS / "core.wasm"))
+    print("Uploads that have stopped half-way and are held\n")
+    inside.table(["held", "the VM's memory, KiB", "Envoy's, MiB"], inside.held())
     return 0
 
 
