@@ -37,11 +37,11 @@ def cpu(pids: list[int]) -> int:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
-def request(body: bytes, *, is_good: bool) -> bytes:
+def request(body: bytes, *, is_good: bool, token: str = contenders.TOKEN) -> bytes:
     tag = hmac.new(contenders.SECRET.encode(), body, hashlib.sha256).hexdigest()
     if not is_good:
         tag = ("1" if tag[0] == "0" else "0") + tag[1:]
-    head = [f"POST {contenders.PATH}?token={contenders.TOKEN} HTTP/1.1", f"host: {contenders.HOST}",
+    head = [f"POST {contenders.PATH}?token={token} HTTP/1.1", f"host: {contenders.HOST}",
             "content-type: application/json", f"content-length: {len(body)}", f"x-hub-signature-256: sha256={tag}",
             "x-github-delivery: 72d3162e-cc78-11e3-81ab-4c9367dc0958", "x-github-event: push", "user-agent: GitHub-Hookshot"]
     return "\r\n".join([*head, "", ""]).encode() + body
@@ -75,6 +75,8 @@ def compare(folder: Path) -> str | None:
     files = {(size, is_good): folder / f"{size}-{is_good}" for size in BODIES for is_good in (True, False)}
     for (size, is_good), file in files.items():
         file.write_bytes(request(b"x" * size, is_good=is_good))
+    by_headers = folder / "by-headers"
+    by_headers.write_bytes(request(b"", is_good=True, token="another"))
     with ExitStack() as stack:
         upstream, authz = (stack.enter_context(Rig(*words)) for words in (["upstream"], ["authz", contenders.SECRET]))
         load = stack.enter_context(Load())
@@ -82,10 +84,10 @@ def compare(folder: Path) -> str | None:
         envoys = {name: stack.enter_context(Envoy(contenders.bootstrap(chain, clusters))) for name, chain in filters.items()}
         pids = {name: [envoy.pid] + [authz.process.pid] * (name == "ext_authz") for name, envoy in envoys.items()}
 
-        def cost(name: str, size: int, is_good: bool, count: int) -> float:
+        def cost(name: str, file: Path, count: int) -> float:
             """CPU microseconds a request."""
             before = cpu(pids[name])
-            load.send(envoys[name].port, files[size, is_good], count)
+            load.send(envoys[name].port, file, count)
             return (cpu(pids[name]) - before) / count / 1000
 
         for name, envoy in envoys.items():
@@ -101,14 +103,16 @@ def compare(folder: Path) -> str | None:
 
         added: dict[tuple[str, int, bool], list[float]] = {}
         totals: dict[tuple[str, int, bool], list[float]] = {}
+        refused_by_headers = []
         for number in range(ROUNDS):
             turn = number % len(filters)
             order = [*list(filters)[turn:], *list(filters)[:turn]]
             for (size, is_good) in files:
-                costs = {name: cost(name, size, is_good, BODIES[size]) for name in order}
+                costs = {name: cost(name, files[size, is_good], BODIES[size]) for name in order}
                 for name in filters:
                     totals.setdefault((name, size, is_good), []).append(costs[name])
                     added.setdefault((name, size, is_good), []).append(costs[name] - costs["plain Envoy"])
+            refused_by_headers.append(cost(ours, by_headers, BODIES[0]))
         median = {key: statistics.median(values) for key, values in added.items()}
         total = {key: statistics.median(values) for key, values in totals.items()}
 
@@ -122,6 +126,7 @@ def compare(folder: Path) -> str | None:
         inside.table(["", *map(name_of, sizes), "model"], rows)
         print("Refused: CPU µs of the whole request\n")
         rows = [[name, *(f"{total[name, size, False]:.0f}" for size in sizes)] for name in verifies]
+        rows.append([f"{ours}, by the token", f"{statistics.median(refused_by_headers):.0f}", *[""] * (len(sizes) - 1)])
         inside.table(["", *map(name_of, sizes)], rows)
         print("What webhook-guard adds to an accepted request, as a part of what another adds\n")
         rows = [[name, *(f"{median[ours, size, True] / max(median[name, size, True], 0.1):.2f}" for size in sizes)]
