@@ -55,11 +55,13 @@ bench: wasm rig $(VENV)/.installed ## what it costs: beside the other ways in En
 
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check
+	cargo fmt --check --manifest-path tests/bench/Cargo.toml
 	cargo clippy --locked --all-targets --features cli -- -D warnings
 	.ci/wasm clippy
 
 fmt: ## formats the Rust files
 	cargo fmt
+	cargo fmt --manifest-path tests/bench/Cargo.toml
 
 clean: ## removes target/
 	cargo clean

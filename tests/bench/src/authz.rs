@@ -28,7 +28,8 @@ pub fn serve(secret: &[u8]) {
 }
 
 fn is_signed(message: &Message) -> bool {
-    let claimed = header(message.head, "x-hub-signature-256").and_then(|value| value.strip_prefix(b"sha256="));
+    let claimed =
+        header(message.head, "x-hub-signature-256").and_then(|value| value.strip_prefix(b"sha256="));
     let Some(tag) = claimed.and_then(decode) else { return false };
     let mut mac = SECRET.get().unwrap().clone();
     mac.update(message.body);

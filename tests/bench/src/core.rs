@@ -26,9 +26,21 @@ const TURNS: usize = 7;
 pub fn run(report: &mut dyn FnMut(&str, &str, f64)) {
     let everything = Case::default();
     report("a decision", "address, token and signature; no body", everything.accepted());
-    report("a decision", "refused: no policy", Case { path: "/elsewhere", ..Case::default() }.refused("no_policy"));
-    report("a decision", "refused: address", Case { source: "192.0.2.1:1", ..Case::default() }.refused("source_ip_not_allowed"));
-    report("a decision", "refused: token", Case { token: "another", ..Case::default() }.refused("token_mismatch"));
+    report(
+        "a decision",
+        "refused: no policy",
+        Case { path: "/elsewhere", ..Case::default() }.decided("no_policy"),
+    );
+    report(
+        "a decision",
+        "refused: address",
+        Case { source: "192.0.2.1:1", ..Case::default() }.decided("source_ip_not_allowed"),
+    );
+    report(
+        "a decision",
+        "refused: token",
+        Case { token: "another", ..Case::default() }.decided("token_mismatch"),
+    );
     for policies in [1, 100, 10_000] {
         report("policies", &count(policies), Case { policies, prefixes: 1, ..Case::default() }.accepted());
     }
@@ -39,10 +51,16 @@ pub fn run(report: &mut dyn FnMut(&str, &str, f64)) {
         report("secrets", &count(secrets), Case { secrets, prefixes: 1, ..Case::default() }.accepted());
     }
     for candidates in [1, 4, 16, 1_000] {
-        report("signatures that the sender lists", &count(candidates), Case { candidates, prefixes: 1, ..Case::default() }.accepted());
+        report(
+            "signatures that the sender lists",
+            &count(candidates),
+            Case { candidates, prefixes: 1, ..Case::default() }.accepted(),
+        );
     }
     let body = vec![0_u8; 64 << 10];
-    for (name, kind) in [("SHA-1", HmacKind::Sha1), ("SHA-256", HmacKind::Sha256), ("SHA-512", HmacKind::Sha512)] {
+    for (name, kind) in
+        [("SHA-1", HmacKind::Sha1), ("SHA-256", HmacKind::Sha256), ("SHA-512", HmacKind::Sha512)]
+    {
         let Some(key) = kind.key(b"key") else { continue };
         let time = best(|| {
             let mut mac = key.clone();
@@ -161,11 +179,7 @@ impl Case {
         self.decided("ok")
     }
 
-    fn refused(&self, reason: &str) -> f64 {
-        self.decided(reason)
-    }
-
-    /// From the host's bytes to the ruling.
+    /// From the host's bytes to the ruling, which must have this reason: nanoseconds.
     fn decided(&self, reason: &str) -> f64 {
         let configuration = read(&self.configuration());
         let map = self.headers().to_abi();

@@ -19,7 +19,9 @@ pub fn obey() {
     for line in io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();
-        let [port, file, count, connections, rate] = words.as_slice() else { panic!("five words, not {line:?}") };
+        let [port, file, count, connections, rate] = words.as_slice() else {
+            panic!("five words, not {line:?}")
+        };
         let request = std::fs::read(file).unwrap();
         let job = Job {
             port: port.parse().unwrap(),
@@ -40,7 +42,8 @@ pub fn obey() {
         for (status, _) in &answers {
             *statuses.entry(status).or_insert(0) += 1;
         }
-        let statuses: Vec<String> = statuses.iter().map(|(status, count)| format!("{status}:{count}")).collect();
+        let statuses: Vec<String> =
+            statuses.iter().map(|(status, count)| format!("{status}:{count}")).collect();
         answers.sort_by_key(|(_, latency)| *latency);
         let at = |percent: usize| answers[(answers.len() * percent / 100).min(answers.len() - 1)].1;
         println!("{elapsed} {} {} {}", statuses.join(","), at(50), at(99));
