@@ -100,15 +100,21 @@ impl Headers {
 
     /// Every header, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.spans.iter().filter_map(|span| {
-            let name = self.buffer.get(span.name..span.value.checked_sub(1)?)?;
-            Some((name, self.buffer.get(span.value..span.end)?))
-        })
+        self.spans.iter().filter_map(|span| Some((self.name(span)?, self.buffer.get(span.value..span.end)?)))
     }
 
-    /// Every value of that header, in order; the name in any case.
+    /// Every value of that header, in order; the name in any case. Most headers are told apart by the lengths of their
+    /// names, which are known without a look at the bytes.
     pub fn all<'a>(&'a self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let has_its_length =
+            |span: &&Span| span.value.saturating_sub(span.name) == name.len().saturating_add(1);
+        let is_it = |span: &&Span| self.name(span).is_some_and(|given| given.eq_ignore_ascii_case(name));
+        let found = self.spans.iter().filter(has_its_length).filter(is_it);
+        found.filter_map(|span| self.buffer.get(span.value..span.end))
+    }
+
+    fn name(&self, span: &Span) -> Option<&[u8]> {
+        self.buffer.get(span.name..span.value.checked_sub(1)?)
     }
 
     /// The value of a header that may occur once.

@@ -4,6 +4,7 @@
 //! host before none; the order in the configuration does not matter. Selection is a few lookups however many policies
 //! there are. Refuses to know what a policy holds: it selects indices.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -223,13 +224,14 @@ impl Table {
 }
 
 /// The host of an authority: in lower case, without port and without the dot of a fully qualified name.
-fn host_of(authority: &[u8]) -> Vec<u8> {
+fn host_of(authority: &[u8]) -> Cow<'_, [u8]> {
     let port = authority.iter().rposition(|byte| *byte == b':').filter(|at| {
         // The last colon of `[::1]` is not before a port.
         authority.get(*at..).is_some_and(|rest| !rest.contains(&b']'))
     });
     let host = port.and_then(|at| authority.get(..at)).unwrap_or(authority);
-    host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase()
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    if host.iter().any(u8::is_ascii_uppercase) { host.to_ascii_lowercase().into() } else { host.into() }
 }
 
 #[cfg(test)]
