@@ -87,6 +87,14 @@ impl Value {
         }
     }
 
+    /// Whether there is such a value, be it more than once.
+    fn exists(self) -> bool {
+        match self {
+            Self::Known(value) => value.is_some(),
+            Self::Later(search) => !matches!(search.finish(), Found::Absent),
+        }
+    }
+
     fn finish(self) -> Option<Vec<u8>> {
         match self {
             Self::Known(value) => value,
@@ -119,6 +127,13 @@ impl Handshake {
         } else {
             Some(Candidate { handshake: self.clone(), when, unless, echo })
         }
+    }
+
+    /// Whether anyone may have a value signed with the key of the deliveries: a body that could be such a value is then
+    /// no delivery.
+    #[must_use]
+    pub const fn signs_for_strangers(&self) -> bool {
+        !self.is_signed && matches!(self.answer, Form::Json(_, Some(_)))
     }
 
     /// Whether the operator's verify token is in the request, where the provider sends one.
@@ -158,7 +173,7 @@ impl Candidate {
         {
             return None;
         }
-        if self.unless.finish().is_some() {
+        if self.unless.exists() {
             return None;
         }
         let has_echo = self.handshake.echo.is_some();
@@ -170,10 +185,19 @@ impl Candidate {
     }
 }
 
+/// The longest value that is signed, in bytes.
+pub const MOST_SIGNED: usize = 128;
+
+/// Whether a value that is signed may have that byte.
+#[must_use]
+pub const fn may_be_signed(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
 impl Form {
     fn fill(&self, echo: &[u8], has_echo: bool, key: Option<&Key>) -> Option<Reply> {
         let (most, others): (usize, &[u8]) = match self {
-            Self::Json(_, Some(_)) => (128, b"_-"),
+            Self::Json(_, Some(_)) => (MOST_SIGNED, b"_-"),
             _ => (512, b"._~=-"),
         };
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || others.contains(byte);

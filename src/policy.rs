@@ -12,7 +12,7 @@ pub use judgement::BodyCheck;
 
 use crate::check::address::AddressCheck;
 use crate::check::signature::SignatureCheck;
-use crate::check::signature::field::Field;
+use crate::check::signature::field::{self, Field};
 use crate::check::token::{Place, TokenCheck};
 use crate::handshake::Handshake;
 use crate::path;
@@ -223,10 +223,22 @@ impl PolicySet {
     pub fn open(&self, facts: &Facts<'_>) -> Opening {
         match self.choose(facts) {
             Choice::Policy(policy) => policy.open(facts),
-            Choice::WrongMethod(policies) => match policies.iter().find(|policy| policy.shakes_with(facts)) {
-                Some(policy) if !is_tunnel(facts) => policy.shake(facts),
-                _ => wrong_method(&policies, facts),
-            },
+            Choice::WrongMethod(policies) => {
+                let shakes = |policy: &&&Rc<Policy>| policy.shakes_with(facts) && !is_tunnel(facts);
+                let mut opening = match policies.iter().find(shakes) {
+                    Some(policy) => policy.shake(facts),
+                    None => wrong_method(&policies, facts),
+                };
+                // One policy in report mode does not open what another closes.
+                if let Step::Settled(ruling) = &mut opening.step
+                    && let Verdict::Report(reason) = ruling.verdict
+                    && policies.iter().any(|policy| policy.mode == Mode::Enforce)
+                {
+                    ruling.verdict = Verdict::Deny(Denial::from(reason));
+                }
+                opening.edits = edits(policies.iter().map(|policy| &***policy), facts);
+                opening
+            }
             Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
             Choice::Refuse(reason) => {
                 let mut edits = identity_edits(facts);
@@ -253,6 +265,12 @@ impl PolicySet {
         let selection =
             if malformed { Selection::Nothing } else { self.table.select(path, authority, facts.method()) };
         match selection {
+            Selection::Policy(index) if self.is_disguised(path, authority, &[index]) => {
+                Choice::Refuse(Reason::PathMalformed)
+            }
+            Selection::WrongMethod(indices) if self.is_disguised(path, authority, &indices) => {
+                Choice::Refuse(Reason::PathMalformed)
+            }
             Selection::Policy(index) => match self.policies.get(index) {
                 Some(policy) => Choice::Policy(policy),
                 None => Choice::Refuse(Reason::HostFault),
@@ -261,7 +279,12 @@ impl PolicySet {
                 Choice::WrongMethod(indices.iter().filter_map(|index| self.policies.get(*index)).collect())
             }
             Selection::Nothing if self.leave_unmatched => {
-                if path::any_reading(path, |reading| self.folded.governs(reading, authority)) {
+                if path::any_reading(path, |reading| {
+                    // A router may take the path for the same without its last slash or blank.
+                    let bare = reading.trim_ascii_end();
+                    let bare = bare.strip_suffix(b"/").unwrap_or(bare);
+                    self.folded.governs(reading, authority) || self.folded.governs(bare, authority)
+                }) {
                     Choice::Refuse(Reason::PathMalformed)
                 } else {
                     Choice::Leave
@@ -270,6 +293,15 @@ impl PolicySet {
             Selection::Nothing if malformed => Choice::Refuse(Reason::PathMalformed),
             Selection::Nothing => Choice::Refuse(Reason::NoPolicy),
         }
+    }
+
+    /// Whether another reading of a well-formed path belongs to other policies than these, which govern it as it
+    /// stands. Only a path with an escape or a capital letter has another reading.
+    fn is_disguised(&self, path: &[u8], authority: &[u8], policies: &[usize]) -> bool {
+        let has_readings = path.iter().any(|byte| *byte == b'%' || byte.is_ascii_uppercase());
+        has_readings
+            && self.policies.len() > 1
+            && path::any_reading(path, |reading| self.folded.is_others(reading, authority, policies))
     }
 
     /// The policy that the route names. Its `match`, if any, must hold too.
@@ -344,6 +376,23 @@ pub fn is_identity(name: &[u8]) -> bool {
         .is_some_and(|(start, _)| is_same_name(start, IDENTITY_PREFIX.as_bytes()))
 }
 
+/// What these policies take out of a request before anyone else sees it.
+fn edits<'p>(policies: impl Iterator<Item = &'p Policy> + Clone, facts: &Facts<'_>) -> Edits {
+    let is_removed =
+        |name: &&[u8]| is_identity(name) || policies.clone().any(|policy| policy.removes_header(name));
+    let names = facts.headers.iter().map(|(name, _)| name);
+    let mut edits = Edits { target: None, remove: names.filter(is_removed).map(<[u8]>::to_vec).collect() };
+    let mut stripping = policies.clone().filter(|policy| policy.forward.strip_token).peekable();
+    if stripping.peek().is_some() {
+        let is_token = |name: &[u8]| {
+            let stripping = policies.clone().filter(|policy| policy.forward.strip_token);
+            stripping.flat_map(Policy::token_parameters).any(|one| one.as_bytes() == name)
+        };
+        edits.strip(facts, is_token);
+    }
+    edits
+}
+
 fn is_same_name(given: &[u8], name: &[u8]) -> bool {
     let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     given.len() == name.len() && given.iter().map(fold).eq(name.iter().map(fold))
@@ -382,19 +431,13 @@ impl Policy {
     }
 
     fn edits(&self, facts: &Facts<'_>) -> Edits {
-        let is_removed = |name: &&[u8]| {
-            is_identity(name)
-                || self.forward.remove_headers.iter().any(|one| is_same_name(name, one.as_bytes()))
-                || (self.forward.strip_token
-                    && self.token_headers().any(|one| name.eq_ignore_ascii_case(one.as_bytes())))
-        };
-        let names = facts.headers.iter().map(|(name, _)| name);
-        let mut edits =
-            Edits { target: None, remove: names.filter(is_removed).map(<[u8]>::to_vec).collect() };
-        if self.forward.strip_token {
-            edits.strip(facts, |name| self.token_parameters().any(|one| one.as_bytes() == name));
-        }
-        edits
+        edits(std::iter::once(self), facts)
+    }
+
+    fn removes_header(&self, name: &[u8]) -> bool {
+        self.forward.remove_headers.iter().any(|one| is_same_name(name, one.as_bytes()))
+            || (self.forward.strip_token
+                && self.token_headers().any(|one| name.eq_ignore_ascii_case(one.as_bytes())))
     }
 
     fn signature(&self, leaf: usize) -> Option<&SignatureCheck> {
@@ -416,10 +459,16 @@ impl Policy {
     }
 
     fn token_parameters(&self) -> impl Iterator<Item = &Rc<str>> {
-        self.token_places().filter_map(|place| match place {
+        let of_tokens = self.token_places().filter_map(|place| match place {
             Place::Query(name) => Some(name),
             _ => None,
-        })
+        });
+        let shapes = self.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
+        let of_handshakes = shapes.filter_map(|shape| match &shape.verify_token {
+            Some(field::Place::Query(name)) => Some(name),
+            _ => None,
+        });
+        of_tokens.chain(of_handshakes)
     }
 
     /// Turns what the checks came to into a verdict. The one place where a request is let through.

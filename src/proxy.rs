@@ -159,7 +159,7 @@ impl HttpContext for Request {
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         let Some(guard) = self.guard.clone() else { return Action::Pause };
-        guard.holding.prove();
+        self.prove(&guard);
         match self.body(&guard, size, end_of_stream) {
             Ok(action) => action,
             Err(Fault) => self.fault(&guard),
@@ -169,7 +169,7 @@ impl HttpContext for Request {
     /// A request with trailers ends here: the last body callback did not say that it was the last (ENVOY.md 0.1).
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         let Some(guard) = self.guard.clone() else { return Action::Pause };
-        guard.holding.prove();
+        self.prove(&guard);
         match self.trailers(&guard) {
             Ok(action) => action,
             Err(Fault) => self.fault(&guard),
@@ -178,6 +178,13 @@ impl HttpContext for Request {
 }
 
 impl Request {
+    /// The body of a request that is held has come, so the host can hold. That of any other proves nothing.
+    fn prove(&self, guard: &Guard) {
+        if matches!(self.state, State::Reading(..)) {
+            guard.holding.prove();
+        }
+    }
+
     fn headers(&mut self, guard: &Guard, end_of_stream: bool) -> Result<Action, Fault> {
         let headers = raw::header_map(Map::RequestHeaders)?.and_then(Headers::from_abi).ok_or(Fault)?;
         self.request_id = reply::request_id(headers.first(b"x-request-id")).to_owned();

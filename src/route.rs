@@ -191,30 +191,35 @@ impl Table {
     /// the most specific path and host have no policy for the method, a less specific one does not step in.
     #[must_use]
     pub fn select(&self, path: &[u8], authority: &[u8], method: &[u8]) -> Selection {
-        let host = host_of(authority);
-        let candidates = self.exact.get(path).into_iter().chain(self.prefixes(path));
-        for hosts in candidates {
-            if let Some(governing) = hosts.select(&host) {
-                let admitting = governing
-                    .iter()
-                    .find(|(_, methods)| methods.iter().any(|admitted| admitted.as_bytes() == method));
-                return match admitting {
-                    Some((policy, _)) => Selection::Policy(*policy),
-                    None => Selection::WrongMethod(governing.iter().map(|(policy, _)| *policy).collect()),
-                };
-            }
+        let Some(governing) = self.governing(path, authority) else { return Selection::Nothing };
+        let admits = |methods: &[Rc<str>]| methods.iter().any(|admitted| admitted.as_bytes() == method);
+        match governing.iter().find(|(_, methods)| admits(methods)) {
+            Some((policy, _)) => Selection::Policy(*policy),
+            None => Selection::WrongMethod(governing.iter().map(|(policy, _)| *policy).collect()),
         }
-        Selection::Nothing
+    }
+
+    fn governing<'t>(&'t self, path: &[u8], authority: &[u8]) -> Option<&'t Governing> {
+        let host = host_of(authority);
+        let mut candidates = self.exact.get(path).into_iter().chain(self.prefixes(path));
+        candidates.find_map(|hosts| hosts.select(&host))
     }
 
     /// Whether any policy governs that path, whatever the method.
     #[must_use]
     pub fn governs(&self, path: &[u8], authority: &[u8]) -> bool {
-        self.select(path, authority, b"") != Selection::Nothing
+        self.governing(path, authority).is_some()
+    }
+
+    /// Whether policies govern that path, but none of these.
+    #[must_use]
+    pub fn is_others(&self, path: &[u8], authority: &[u8], policies: &[usize]) -> bool {
+        let governing = self.governing(path, authority);
+        governing.is_some_and(|governing| !governing.iter().any(|(policy, _)| policies.contains(policy)))
     }
 
     /// Longest first. No more lookups than the longest configured prefix has bytes, however long the path is.
-    fn prefixes<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = &'a Hosts> {
+    fn prefixes<'t>(&'t self, path: &[u8]) -> impl Iterator<Item = &'t Hosts> {
         (1..=path.len().min(self.longest_prefix)).rev().filter_map(move |length| {
             let (head, rest) = path.split_at_checked(length)?;
             let ends_segment = rest.first().is_none_or(|byte| *byte == b'/') || head.ends_with(b"/");

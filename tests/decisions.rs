@@ -760,3 +760,163 @@ fn content_types_and_encodings_are_those_of_the_list() {
         ],
     );
 }
+
+#[test]
+fn a_path_that_another_reader_takes_for_another_policy_is_refused() {
+    let lax = json!({"name": "lax", "match": {"path": {"prefix": "/hooks"}}, "require": {"token": token()}});
+    let strict = json!({"name": "strict", "match": {"path": {"prefix": "/hooks/payments"}}, "require": {"source_ip": source()}});
+    check(
+        &json!({"policies": [lax, strict]}),
+        &[
+            ("POST /hooks/a%20B | x-token: token-0123456789", "allow", "ok"),
+            ("POST /hooks/payments/A%42 | @source: 192.0.2.1:1", "allow", "ok"),
+            ("POST /hooks/payments | x-token: token-0123456789", "deny", "source_ip_unknown"),
+            ("POST /hooks/%70ayments | x-token: token-0123456789", "deny", "path_malformed"),
+            ("POST /hooks/%2570ayments | x-token: token-0123456789", "deny", "path_malformed"),
+            ("POST /hooks/PAYMENTS | x-token: token-0123456789", "deny", "path_malformed"),
+            ("GET /hooks/Payments/a | x-token: token-0123456789", "deny", "path_malformed"),
+        ],
+    );
+    let exact = json!({"unmatched": "pass", "policies": [
+        {"name": "exact", "match": {"path": "/hooks/v1"}, "require": {"token": token()}},
+    ]});
+    check(
+        &exact,
+        &[
+            ("POST /hooks/v1/a", "leave", "-"),
+            ("POST /hooks/v1 | x-token: token-0123456789", "allow", "ok"),
+            ("POST /hooks/v1/ | x-token: token-0123456789", "deny", "path_malformed"),
+            ("POST /hooks/v1%20", "deny", "path_malformed"),
+        ],
+    );
+}
+
+#[test]
+fn what_a_handshake_signs_for_anyone_is_no_delivery() {
+    let policy = |provider: &str| {
+        let signature = json!({"provider": provider, "secrets": [{"value": "key-one-0123456789"}]});
+        json!({"policies": [{"name": "hooks", "match": {"path": "/hooks"}, "require": {"signature": signature},
+            "handshake": "answer"}]})
+    };
+    check(
+        &policy("x"),
+        &[
+            ("GET /hooks?crc_token=null", "answer", "ok"),
+            (
+                "POST /hooks | x-twitter-webhooks-signature: sha256=1wQmXuYYJSI3dtTW1kxo9JnKO8xbwp1EEtmCKhjOV10= || null",
+                "deny",
+                "signature_mismatch",
+            ),
+            (
+                r#"POST /hooks | x-twitter-webhooks-signature: sha256=tPF8baBRIONoGvvA1vWJXBb/t3BLrvoasoJ/rBPJxdo= || {"a":1}"#,
+                "allow",
+                "ok",
+            ),
+        ],
+    );
+    check(
+        &policy("xero"),
+        &[
+            (
+                r#"POST /hooks | x-xero-signature: oruYA76uelMbAIUWh5jnomAs9kEN3onOv33IFBS+67c= || {"events":[],"entropy":"S0m3r4Nd0mt3xt"}"#,
+                "answer",
+                "ok",
+            ),
+            (
+                r#"POST /hooks | x-xero-signature: jetJePkWvj/SHd6/Qejd23DYYgCpgHimkv2p3VB3Etw= || {"events":[{"resourceId":"717f2bfc"}],"entropy":"S0m3r4Nd0mt3xt"}"#,
+                "allow",
+                "ok",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_recorded_delivery_cannot_be_cut_anew() {
+    let policy = |provider: &str| {
+        let signature = json!({"provider": provider, "secrets": [{"value": "key-one-0123456789"}]});
+        json!({"policies": [{"name": "hooks", "match": {"path": "/hooks"}, "require": {"signature": signature}}]})
+    };
+    let row = |id: &str, time: &str, body: &str| {
+        let head = "twitch-eventsub-message-";
+        format!(
+            "POST /hooks | {head}id: {id} | {head}timestamp: {time} | {head}signature: sha256=7316bf71a07034920d3a6279c9285c31142edeb28694b4228a3fd780ac070986 || {body}"
+        )
+    };
+    let id = "e76c6bd4-55c9-4987-8304-da1588d8988b";
+    let whole = row(id, "2023-11-14T20:00:00.000Z", r#"{"event":{"ends_at":"2023-11-14T22:13:20.171Z"}}"#);
+    let cut = row(
+        &format!(r#"{id}2023-11-14T20:00:00.000Z{{"event":{{"ends_at":""#),
+        "2023-11-14T22:13:20.171Z",
+        r#""}}"#,
+    );
+    check(
+        &policy("twitch"),
+        &[
+            (&whole.replace("POST /hooks", "POST /hooks | @now: 1699992000000"), "allow", "ok"),
+            (&whole, "deny", "timestamp_stale"),
+            (&cut, "deny", "signature_malformed"),
+        ],
+    );
+    check(
+        &policy("klaviyo"),
+        &[
+            (
+                r#"POST /hooks | klaviyo-signature: aa38d994dda53496b275827cf74a217056110a90e169a7e592975403ff40fff7 | klaviyo-timestamp: 1700000000 || {"a":1}"#,
+                "allow",
+                "ok",
+            ),
+            (
+                r#"POST /hooks | klaviyo-signature: aa38d994dda53496b275827cf74a217056110a90e169a7e592975403ff40fff7 | klaviyo-timestamp: {"a":1}1700000000"#,
+                "deny",
+                "signature_malformed",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn one_policy_in_report_mode_does_not_open_a_method_that_another_closes() {
+    let signature = |provider: &str| json!({"signature": {"provider": provider, "secrets": [{"value": "key-one-0123456789"}]}});
+    let reported = |others: &[Value]| {
+        let mut policies = vec![json!({"name": "reported", "match": {"path": "/hooks", "methods": ["PUT"]},
+            "require": signature("dropbox"), "handshake": "answer", "mode": "report"})];
+        policies.extend_from_slice(others);
+        json!({"policies": policies})
+    };
+    let enforced = json!({"name": "enforced", "match": {"path": "/hooks"}, "require": signature("github")});
+    check(&reported(&[]), &[("GET /hooks", "report", "handshake_refused")]);
+    check(
+        &reported(&[enforced]),
+        &[
+            ("GET /hooks", "deny", "handshake_refused"),
+            ("GET /hooks?challenge=abc", "answer", "ok"),
+            ("PATCH /hooks", "deny", "method_not_allowed"),
+        ],
+    );
+}
+
+#[test]
+fn the_tokens_of_every_policy_and_handshake_in_question_are_taken_out() {
+    let by = |name: &str, method: &str, parameter: &str| {
+        json!({"name": name, "match": {"path": "/hooks", "methods": [method]},
+            "require": {"token": {"query": parameter, "secrets": [{"value": "token-0123456789"}]}}})
+    };
+    let two = policies(&json!({"policies": [by("one", "POST", "t"), by("two", "PUT", "u")]}));
+    let meta = policies(&json!({"policies": [{"name": "meta", "match": {"path": "/hooks"},
+        "require": {"signature": {"provider": "meta", "secrets": [{"value": "key-one-0123456789"}]}},
+        "handshake": {"verify_tokens": [{"value": "verify-0123456789"}]}}]}));
+    for (set, row, target) in [
+        (&two, "GET /hooks?a=1&u=token-0123456789", "/hooks?a=1"),
+        (&two, "GET /hooks?t=token-0123456789", "/hooks"),
+        (
+            &meta,
+            "GET /hooks?hub.mode=subscribe&hub.verify_token=verify-0123456789&hub.challenge=1",
+            "/hooks?hub.mode=subscribe&hub.challenge=1",
+        ),
+        (&meta, "GET /hooks?hub.verify_token=verify-0123456789", "/hooks"),
+    ] {
+        let (edits, _) = request(row).judge(set, Framing::HeadersOnly, 1);
+        assert_eq!(edits.target.as_deref(), Some(target.as_bytes()), "{row}");
+    }
+}

@@ -9,7 +9,7 @@ use super::json::Json;
 use super::node::Node;
 use crate::check::signature::freshness::rfc3339;
 use crate::request::Millis;
-use crate::secret::{Secret, Validity};
+use crate::secret::{Fingerprint, Secret, Validity};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use std::rc::Rc;
 
@@ -133,9 +133,19 @@ fn member(source: &Node<'_>, key: &Node<'_>, text: &str) -> Result<String, Confi
 
 fn digest(source: &Node<'_>) -> Result<[u8; 32], ConfigError> {
     let bytes = HEXLOWER_PERMISSIVE.decode(source.filled_text()?.as_bytes()).ok();
-    bytes
+    let digest: [u8; 32] = bytes
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| source.error(Wrong::Rule("must be a SHA-256 in 64 hexadecimal digits")))
+        .ok_or_else(|| source.error(Wrong::Rule("must be a SHA-256 in 64 hexadecimal digits")))?;
+    // What `printf %s "$UNSET" | sha256sum` and its kin print.
+    let given = Fingerprint::from_sha256(digest);
+    let is_hash_of = |text: &&str| given.matches(&Fingerprint::of(text.as_bytes()));
+    if ["", "\n"].iter().any(is_hash_of) {
+        return Err(source.error(Wrong::Rule("is the hash of an empty secret")));
+    }
+    if PLACEHOLDERS.iter().any(is_hash_of) {
+        return Err(source.error(Wrong::Placeholder));
+    }
+    Ok(digest)
 }
 
 fn refuse_placeholder(source: &Node<'_>, text: &str) -> Result<(), ConfigError> {

@@ -6,7 +6,7 @@
 use super::requirement::State;
 use super::{Check, Leaf, Policy, Step, is_tunnel};
 use crate::check::signature::Running;
-use crate::handshake::Candidate;
+use crate::handshake::{Candidate, Handshake, MOST_SIGNED, may_be_signed};
 use crate::reply::Reply;
 use crate::request::Facts;
 use crate::verdict::{Outcome, Reason, Record, Ruling, Verdict};
@@ -193,7 +193,7 @@ impl Judgement {
         let shapes = self.policy.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
         let signed = shapes.filter(|shape| shape.is_signed);
         let handshakes = signed.filter_map(|shape| shape.recognise(facts)).collect();
-        let check = BodyCheck { judgement: self, seen: 0, handshakes };
+        let check = BodyCheck { judgement: self, seen: 0, handshakes, could_be_signed: true };
         if facts.ends_with_headers { Step::Settled(check.finish()) } else { Step::AwaitBody(check) }
     }
 
@@ -255,6 +255,8 @@ pub struct BodyCheck {
     seen: u64,
     /// What the request could be beside a delivery.
     handshakes: Vec<Candidate>,
+    /// Whether every byte so far could be one of a value that a handshake signs.
+    could_be_signed: bool,
 }
 
 impl BodyCheck {
@@ -264,6 +266,7 @@ impl BodyCheck {
         if self.seen > self.judgement.policy.max_body_bytes {
             return ControlFlow::Break(self.end(Err(Reason::BodyTooLarge)));
         }
+        self.could_be_signed = self.could_be_signed && chunk.iter().all(may_be_signed);
         for (_, running) in &mut self.judgement.running {
             running.update(chunk);
         }
@@ -282,11 +285,22 @@ impl BodyCheck {
                     self.judgement.record.body_bytes = Some(self.seen);
                     self.judgement.answered(answer)
                 }
+                None if self.is_signed_by_a_handshake() => self.end(Err(Reason::SignatureMismatch)),
                 None => self.end(Ok(())),
             },
             State::Failed(reason) => self.end(Err(reason)),
             State::Open => self.end(Err(Reason::HostFault)),
         }
+    }
+
+    /// Whether the signature could be the one that a handshake put under a value of a stranger's choice.
+    fn is_signed_by_a_handshake(&self) -> bool {
+        let length = usize::try_from(self.seen).unwrap_or(usize::MAX);
+        let Some(handshakes) = &self.judgement.policy.handshakes else { return false };
+        self.could_be_signed
+            && (1..=MOST_SIGNED).contains(&length)
+            && self.judgement.states.get(handshakes.leaf) == Some(&State::Held)
+            && handshakes.shapes.iter().any(Handshake::signs_for_strangers)
     }
 
     /// The answer, where the request is a handshake that the provider's own check let through.

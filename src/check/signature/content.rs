@@ -158,9 +158,9 @@ impl SignedContent {
     ///
     /// # Errors
     /// `signature_ambiguous` when a signed header or the id occurs more than once, `signature_malformed` when it is
-    /// missing, or when the id is empty or could be taken for more than an id.
+    /// missing, when the id is empty, or when either could hold a part of what stands next to it.
     pub fn render(&self, values: &Values<'_, '_>) -> Result<(Vec<u8>, Vec<u8>), Reason> {
-        Ok((render(&self.before, values)?, render(&self.after, values)?))
+        Ok((render(&self.before, values, Side::Before)?, render(&self.after, values, Side::After)?))
     }
 }
 
@@ -180,14 +180,28 @@ fn placeholder(name: &str) -> Result<Part, TemplateError> {
     })
 }
 
-fn render(parts: &[Part], values: &Values<'_, '_>) -> Result<Vec<u8>, Reason> {
+/// On which side of the body some parts stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
+}
+
+fn render(parts: &[Part], values: &Values<'_, '_>, side: Side) -> Result<Vec<u8>, Reason> {
     let mut bytes = Vec::new();
-    let mut rest = parts.iter().peekable();
-    while let Some(part) = rest.next() {
+    for (index, part) in parts.iter().enumerate() {
+        let previous = index.checked_sub(1).and_then(|index| parts.get(index));
+        let next = index.checked_add(1).and_then(|index| parts.get(index));
+        // Where there is no neighbour there is the body on one side, and the end of the content on the other.
+        let is_fence = |neighbour: Option<&Part>, end: Side| {
+            neighbour.map_or(side == end, |part| matches!(part, Part::Literal(_)))
+        };
+        let ends_in_fence = is_fence(next, Side::After);
+        let is_fenced = is_fence(previous, Side::Before) && ends_in_fence;
         match part {
             Part::Literal(text) => bytes.extend_from_slice(text.as_bytes()),
             Part::Timestamp => bytes.extend_from_slice(values.timestamp.ok_or(Reason::TimestampMissing)?),
-            Part::Id => bytes.extend_from_slice(id(values.id, rest.peek().copied())?),
+            Part::Id => bytes.extend_from_slice(id(values.id, next, ends_in_fence)?),
             Part::Method => bytes.extend_from_slice(values.facts.method()),
             Part::Secret => bytes.extend_from_slice(values.secret.unwrap_or_default()),
             Part::Path => bytes.extend_from_slice(values.facts.path()),
@@ -200,7 +214,10 @@ fn render(parts: &[Part], values: &Values<'_, '_>) -> Result<Vec<u8>, Reason> {
                 bytes.extend_from_slice(values.facts.path());
             }
             Part::Header(name) => match values.facts.headers.one(name.as_bytes()) {
-                Occurrence::Once(value) => bytes.extend_from_slice(value),
+                Occurrence::Once(value) if is_fenced || value.iter().all(is_of_a_value) => {
+                    bytes.extend_from_slice(value);
+                }
+                Occurrence::Once(_) => return Err(Reason::SignatureMalformed),
                 Occurrence::Absent => return Err(Reason::SignatureMalformed),
                 Occurrence::Many => return Err(Reason::SignatureAmbiguous),
             },
@@ -228,8 +245,9 @@ pub fn form(body: &[u8]) -> Vec<u8> {
 }
 
 /// A signed id must not hold the text that ends it in the template: `a.1` with a `.` behind it could be the id `a`
-/// with another time.
-fn id<'v>(found: Option<&'v Found<'_>>, next: Option<&Part>) -> Result<&'v [u8], Reason> {
+/// with another time. Where nothing separates it from what follows, it must look like an id and nothing else: a
+/// recorded delivery could be cut anew at a time that its body holds.
+fn id<'v>(found: Option<&'v Found<'_>>, next: Option<&Part>, is_fenced: bool) -> Result<&'v [u8], Reason> {
     let items = match found {
         Some(Found::Items(items)) => items.as_slice(),
         Some(Found::Ambiguous) => return Err(Reason::SignatureAmbiguous),
@@ -238,9 +256,20 @@ fn id<'v>(found: Option<&'v Found<'_>>, next: Option<&Part>) -> Result<&'v [u8],
     let [id] = items else { return Err(Reason::SignatureMalformed) };
     let holds_separator = match next {
         Some(Part::Literal(text)) => id.windows(text.len()).any(|window| window == text.as_bytes()),
-        _ => false,
+        _ => !is_fenced && !id.iter().all(is_of_an_id),
     };
     if id.is_empty() || holds_separator { Err(Reason::SignatureMalformed) } else { Ok(id) }
+}
+
+/// What ids consist of where nothing separates them from their neighbour.
+const fn is_of_an_id(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// What dates, numbers, nonces and digests consist of: no quote, bracket or brace of a body.
+const fn is_of_a_value(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b' ' | b',' | b':' | b'.' | b'+' | b'-' | b'_' | b'=' | b'/')
 }
 
 #[cfg(test)]
