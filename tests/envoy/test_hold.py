@@ -58,6 +58,13 @@ def test_without_the_option_a_forged_request_without_a_body_is_judged(without_op
     without_option.refuses(Request(b"/v1", []), "signature_missing", send=client.h1_bare)
 
 
+def test_the_body_of_a_request_that_is_not_held_proves_nothing():
+    """It comes on any host. Taken for a proof that held bodies come too, every webhook after it would hang."""
+    other = partial(Request, b"/other", [], b"{}")
+    with Gateway(CONFIG | {"unmatched": "pass"}, good=other, env=ENV, option=False) as gateway:
+        gateway.refuses(signed(b'{"a": 1}'), "host_cannot_hold")
+
+
 def test_a_slow_sender_is_waited_for(with_option):
     """Six seconds: longer than the guard waits before it takes the host for one that cannot hold."""
     with_option.passes(signed(b'{"a": 1}'), partial(client.h1_slow, delay=6))
