@@ -4,8 +4,9 @@
 //! documents. What is echoed is plain enough that no browser takes it for a page, and a keyed answer can never serve
 //! as the signature of a body. Refuses to know policies: whether the rest held is for the caller to see.
 
+use crate::budget::heap;
 use crate::check::signature::field::Place;
-use crate::check::signature::json::{Answer as Found, Search};
+use crate::check::signature::json::{Answer, Search};
 use crate::check::signature::key::Key;
 use crate::check::signature::mac::Encoding;
 use crate::reply::Reply;
@@ -57,27 +58,43 @@ pub struct Keyed {
 /// A handshake request whose shape was recognised as far as the headers tell.
 #[derive(Debug)]
 pub struct Candidate {
-    handshake: Handshake,
+    handshake: Rc<Handshake>,
     when: Value,
     unless: Value,
     echo: Value,
 }
 
+/// The longest value that is echoed, in bytes.
+const MOST_ECHOED: usize = 512;
+
 /// A value that is known, or that the body will tell.
 #[derive(Debug)]
 enum Value {
-    Known(Option<Vec<u8>>),
+    Absent,
+    Known(Vec<u8>),
+    /// Longer than anything that is compared or echoed, and so not kept.
+    TooLong,
     Later(Search),
 }
 
 impl Value {
-    fn read(place: &Place, facts: &Facts<'_>) -> Self {
+    fn read(place: Option<&Place>, facts: &Facts<'_>) -> Self {
         match place {
-            Place::Json(path) => Self::Later(Search::new(path.clone())),
-            Place::Header(_) | Place::Query(_) => match place.read(facts) {
-                Occurrence::Once(value) => Self::Known(Some(value.into_owned())),
-                Occurrence::Absent | Occurrence::Many => Self::Known(None),
+            None => Self::Absent,
+            Some(Place::Json(path)) => Self::Later(Search::new(path.clone())),
+            Some(place) => match place.read(facts) {
+                Occurrence::Once(value) if value.len() > MOST_ECHOED => Self::TooLong,
+                Occurrence::Once(value) => Self::Known(value.into_owned()),
+                Occurrence::Absent | Occurrence::Many => Self::Absent,
             },
+        }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Known(value) => heap(value),
+            Self::Later(search) => search.kept_bytes(),
+            Self::Absent | Self::TooLong => 0,
         }
     }
 
@@ -90,43 +107,56 @@ impl Value {
     /// Whether there is such a value, be it more than once.
     fn exists(self) -> bool {
         match self {
-            Self::Known(value) => value.is_some(),
-            Self::Later(search) => !matches!(search.finish(), Found::Absent),
+            Self::Absent => false,
+            Self::Known(_) | Self::TooLong => true,
+            Self::Later(search) => !matches!(search.finish(), Answer::Absent),
         }
     }
 
-    fn finish(self) -> Option<Vec<u8>> {
+    /// The text, if there is one: a number or `null` in a body is none.
+    fn text(self) -> Text {
         match self {
-            Self::Known(value) => value,
+            Self::Absent => Text::Absent,
+            Self::Known(value) => Text::Once(value),
+            Self::TooLong => Text::Unfit,
             Self::Later(search) => match search.finish() {
-                Found::Value(value) => Some(value),
-                Found::Absent | Found::Ambiguous => None,
+                Answer::Text(value) => Text::Once(value),
+                Answer::Absent | Answer::Malformed | Answer::Word(_) => Text::Absent,
             },
         }
     }
 }
 
+/// A text that may be echoed.
+enum Text {
+    Absent,
+    /// It is there and must not be echoed.
+    Unfit,
+    Once(Vec<u8>),
+}
+
 impl Handshake {
     /// The request as a candidate, if its method and what the headers tell are of this shape.
     #[must_use]
-    pub fn recognise(&self, facts: &Facts<'_>) -> Option<Candidate> {
+    pub fn recognise(self: &Rc<Self>, facts: &Facts<'_>) -> Option<Candidate> {
         if facts.method() != self.method.as_bytes() {
             return None;
         }
-        let read = |place: Option<&Place>| place.map(|place| Value::read(place, facts));
-        let when = read(self.when.as_ref().map(|(place, _)| place)).unwrap_or(Value::Known(None));
-        let unless = read(self.unless.as_ref()).unwrap_or(Value::Known(None));
-        let echo = read(self.echo.as_ref()).unwrap_or(Value::Known(None));
+        let when = Value::read(self.when.as_ref().map(|(place, _)| place), facts);
         let is_other = match (&when, &self.when) {
-            (Value::Known(value), Some((_, expected))) => value.as_deref() != Some(expected.as_bytes()),
-            _ => false,
+            (Value::Known(value), Some((_, expected))) => **value != *expected.as_bytes(),
+            (Value::Absent | Value::TooLong, Some(_)) => true,
+            (Value::Later(_), _) | (_, None) => false,
         };
-        let lacks_echo = self.echo.is_some() && matches!(echo, Value::Known(None));
+        let echo = Value::read(self.echo.as_ref(), facts);
+        let lacks_echo = self.echo.is_some() && matches!(echo, Value::Absent);
         if is_other || lacks_echo {
-            None
-        } else {
-            Some(Candidate { handshake: self.clone(), when, unless, echo })
+            return None;
         }
+        let unless = Value::read(self.unless.as_ref(), facts);
+        // What the headers told of `when` has been compared.
+        let when = if matches!(when, Value::Later(_)) { when } else { Value::Absent };
+        Some(Candidate { handshake: self.clone(), when, unless, echo })
     }
 
     /// Whether anyone may have a value signed with the key of the deliveries: a body that could be such a value is then
@@ -151,8 +181,14 @@ impl Handshake {
 impl Candidate {
     /// The handshake whose shape it has.
     #[must_use]
-    pub const fn handshake(&self) -> &Handshake {
+    pub fn handshake(&self) -> &Handshake {
         &self.handshake
+    }
+
+    /// The bytes that are kept of the request until it ends.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let values = [&self.when, &self.unless, &self.echo];
+        values.into_iter().map(Value::kept_bytes).fold(size_of::<Self>(), usize::saturating_add)
     }
 
     /// Takes the next bytes of the body.
@@ -168,20 +204,22 @@ impl Candidate {
     /// # Errors
     /// The value is missing, too long, or has a character that an echo must not have.
     pub fn answer(self, key: Option<&Key>) -> Option<Result<Reply, ()>> {
-        if let (Value::Later(_), Some((_, expected))) = (&self.when, &self.handshake.when)
-            && self.when.finish().as_deref() != Some(expected.as_bytes())
+        if let (Value::Later(search), Some((_, expected))) = (self.when, &self.handshake.when)
+            && search.finish().value().as_deref() != Some(expected.as_bytes())
         {
             return None;
         }
         if self.unless.exists() {
             return None;
         }
-        let has_echo = self.handshake.echo.is_some();
-        let echo = self.echo.finish();
-        if has_echo && self.handshake.when.is_none() && echo.is_none() {
-            return None;
-        }
-        Some(self.handshake.answer.fill(&echo.unwrap_or_default(), has_echo, key).ok_or(()))
+        let echo = match (self.echo.text(), &self.handshake.echo) {
+            (_, None) => None,
+            (Text::Once(echo), Some(_)) => Some(echo),
+            // Without `when` the echoed text is all that tells a handshake from a delivery.
+            (Text::Absent, Some(_)) if self.handshake.when.is_none() => return None,
+            (Text::Absent | Text::Unfit, Some(_)) => return Some(Err(())),
+        };
+        Some(self.handshake.answer.fill(echo.as_deref(), key).ok_or(()))
     }
 }
 
@@ -195,15 +233,17 @@ pub const fn may_be_signed(byte: &u8) -> bool {
 }
 
 impl Form {
-    fn fill(&self, echo: &[u8], has_echo: bool, key: Option<&Key>) -> Option<Reply> {
+    fn fill(&self, echo: Option<&[u8]>, key: Option<&Key>) -> Option<Reply> {
         let (most, others): (usize, &[u8]) = match self {
             Self::Json(_, Some(_)) => (MOST_SIGNED, b"_-"),
-            _ => (512, b"._~=-"),
+            _ => (MOST_ECHOED, b"._~=-"),
         };
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || others.contains(byte);
-        if has_echo && (echo.is_empty() || echo.len() > most || !echo.iter().all(plain)) {
+        let is_plain = |echo: &[u8]| !echo.is_empty() && echo.len() <= most && echo.iter().all(plain);
+        if !echo.is_none_or(is_plain) {
             return None;
         }
+        let echo = echo.unwrap_or_default();
         let text = std::str::from_utf8(echo).ok()?;
         Some(match self {
             Self::Status(status) => Reply::plain(*status, "", None),

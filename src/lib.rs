@@ -36,6 +36,7 @@
 //! The core is pure: time, address and environment are arguments, verdicts are values. It never logs, replies, counts,
 //! reads a clock or the environment.
 
+pub mod budget;
 pub mod check;
 pub mod config;
 pub mod handshake;

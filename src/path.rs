@@ -68,6 +68,20 @@ pub fn decode_once(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
+/// Percent-decodes where the text stands, and says how many bytes at its beginning are then the decoded text.
+pub fn decode_in_place(text: &mut [u8]) -> usize {
+    let (mut from, mut to) = (0_usize, 0_usize);
+    while let Some(byte) = text.get(from).copied() {
+        let value = if byte == b'%' { escaped(text, from) } else { None };
+        if let Some(slot) = text.get_mut(to) {
+            *slot = value.unwrap_or(byte);
+        }
+        from = from.saturating_add(if value.is_some() { 3 } else { 1 });
+        to = to.saturating_add(1);
+    }
+    to
+}
+
 /// Whether any reading of the path is governed: decoded at most twice, dot segments resolved, slashes merged,
 /// backslashes turned, path parameters removed, case folded, in any order and combination.
 ///
@@ -210,6 +224,9 @@ mod tests {
             [("a%41", "aA"), ("%2541", "%41"), ("a+b", "a+b"), ("%", "%"), ("%4", "%4"), ("%%41", "%A")]
         {
             assert_eq!(decode_once(text.as_bytes()), decoded.as_bytes(), "{text}");
+            let mut own = text.as_bytes().to_vec();
+            let length = decode_in_place(&mut own);
+            assert_eq!(&own[..length], decoded.as_bytes(), "{text} in place");
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod requirement;
 
 pub use judgement::BodyCheck;
 
+use crate::budget::{Budget, Held};
 use crate::check::address::AddressCheck;
 use crate::check::signature::SignatureCheck;
 use crate::check::signature::field::{self, Field};
@@ -50,7 +51,7 @@ pub enum Check {
     /// What it presents.
     Token(TokenCheck),
     /// What signed it.
-    Signature(Box<SignatureCheck>),
+    Signature(Rc<SignatureCheck>),
 }
 
 /// A condition with what the record says about it.
@@ -63,7 +64,14 @@ pub struct Leaf {
     /// Where the sender's id of the delivery sits.
     pub delivery_id: Option<Field>,
     /// The handshakes of the provider.
-    pub handshakes: Vec<Handshake>,
+    pub handshakes: Vec<Rc<Handshake>>,
+}
+
+impl Leaf {
+    /// Whether a handshake of the provider has values signed for anyone with the key of the deliveries.
+    fn signs_for_strangers(&self) -> bool {
+        self.handshakes.iter().any(|handshake| handshake.signs_for_strangers())
+    }
 }
 
 /// How an accepted request is forwarded.
@@ -113,7 +121,7 @@ pub struct Handshakes {
     /// The leaf.
     pub leaf: usize,
     /// Their shapes, at least one.
-    pub shapes: Vec<Handshake>,
+    pub shapes: Vec<Rc<Handshake>>,
     /// What the provider must send, where it sends one.
     pub verify_tokens: Vec<Secret<Fingerprint>>,
 }
@@ -177,13 +185,26 @@ pub struct PolicySet {
     /// Every query parameter that carries a token in any policy: taken out of what no policy governs as well.
     token_parameters: BTreeSet<Rc<str>>,
     leave_unmatched: bool,
+    /// What may be kept for requests whose body is awaited.
+    budget: Budget,
 }
 
 impl PolicySet {
     /// An empty set; `leave_unmatched` for a gateway that serves other things too.
     #[must_use]
-    pub fn new(leave_unmatched: bool) -> Self {
-        Self { leave_unmatched, ..Self::default() }
+    pub fn new(leave_unmatched: bool, budget: Budget) -> Self {
+        Self { leave_unmatched, budget, ..Self::default() }
+    }
+
+    /// Counts what is held for requests together with every other configuration that counts there.
+    pub fn count_held_in(&mut self, held: &Held) {
+        self.budget.count_in(held);
+    }
+
+    /// The bytes that are held for requests whose body is awaited.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.budget.held_bytes()
     }
 
     /// Adds a policy.
@@ -222,7 +243,7 @@ impl PolicySet {
     /// Judges a request by its headers.
     pub fn open(&self, facts: &Facts<'_>) -> Opening {
         match self.choose(facts) {
-            Choice::Policy(policy) => policy.open(facts),
+            Choice::Policy(policy) => policy.open(facts, &self.budget),
             Choice::WrongMethod(policies) => {
                 let shakes = |policy: &&&Rc<Policy>| policy.shakes_with(facts) && !is_tunnel(facts);
                 let mut opening = match policies.iter().find(shakes) {
@@ -400,8 +421,8 @@ fn is_same_name(given: &[u8], name: &[u8]) -> bool {
 
 impl Policy {
     /// Judges a request that this policy governs by its headers.
-    fn open(self: &Rc<Self>, facts: &Facts<'_>) -> Opening {
-        let step = Judgement::new(self, facts).headers(facts);
+    fn open(self: &Rc<Self>, facts: &Facts<'_>, budget: &Budget) -> Opening {
+        let step = Judgement::new(self, facts).headers(facts, budget);
         Opening { edits: self.edits(facts), step, policy: Some(self.clone()) }
     }
 
@@ -440,7 +461,7 @@ impl Policy {
                 && self.token_headers().any(|one| name.eq_ignore_ascii_case(one.as_bytes())))
     }
 
-    fn signature(&self, leaf: usize) -> Option<&SignatureCheck> {
+    fn signature(&self, leaf: usize) -> Option<&Rc<SignatureCheck>> {
         match &self.leaves.get(leaf)?.check {
             Check::Signature(check) => Some(check),
             Check::Source(_) | Check::Token(_) => None,

@@ -8,7 +8,7 @@ use crate::config::{ConfigError, Json};
 const DATA: &str = include_str!("providers.json");
 
 /// What a provider's block may say: its `scheme` or `token`, and facts about the provider that no check needs.
-pub(crate) const KEYS: [&str; 13] = [
+pub(crate) const KEYS: [&str; 14] = [
     "title",
     "documentation",
     "addresses",
@@ -19,6 +19,7 @@ pub(crate) const KEYS: [&str; 13] = [
     "timestamp",
     "same_as",
     "handshake",
+    "setup",
     "scheme",
     "token",
     "delivery_id",

@@ -8,6 +8,8 @@ mod hold;
 mod metric;
 mod raw;
 
+use crate::budget::Held;
+use crate::check::signature::End;
 use crate::config::{self, Configuration};
 use crate::policy::{BodyCheck, Edits, Mode, Opening, Step, is_identity};
 use crate::reply::{self, Reply};
@@ -29,6 +31,11 @@ proxy_wasm::main! {{
 
 /// The body is copied into the VM in pieces of at most this many bytes: one large read grows its memory for good.
 const SLICE: usize = 65_536;
+
+thread_local! {
+    /// What is held for requests of every configuration in this VM: its memory is one.
+    static HELD: Held = Held::default();
+}
 
 /// The plugin's configuration, and what all its requests share.
 struct Guard {
@@ -84,11 +91,11 @@ impl RootContext for Root {
             return;
         }
         let Ok(now) = now() else { return };
-        while let Some(held) = guard.holding.take_stuck(now) {
+        guard.holding.each_stuck(now, |held| {
             log::error!("{} request_id={}", hold::REMEDY, held.request_id);
             let verdict = Verdict::Deny(Denial::from(Reason::HostCannotHold));
             guard.reply(&Ruling { verdict, record: held.record }, &held.request_id);
-        }
+        });
     }
 }
 
@@ -98,7 +105,9 @@ fn configure() -> Result<Guard, String> {
     // The environment of the Wasm VM, not of a process: `vm_config.environment_variables`.
     #[expect(clippy::disallowed_methods, reason = "here the environment is asked for what the core needs")]
     let env = |name: &str| std::env::var(name).ok();
-    let configuration = config::parse(&bytes.unwrap_or_default(), &env).map_err(|error| error.to_string())?;
+    let mut configuration =
+        config::parse(&bytes.unwrap_or_default(), &env).map_err(|error| error.to_string())?;
+    HELD.with(|held| configuration.policies.count_held_in(held));
     for warning in &configuration.warnings {
         log::warn!("configuration: {warning}");
     }
@@ -254,7 +263,7 @@ impl Request {
             };
         }
         if end_of_stream {
-            return self.settle(guard, check.finish());
+            return self.finish(guard, check, read);
         }
         self.state = State::Reading(check, read);
         Ok(Action::Pause)
@@ -276,9 +285,19 @@ impl Request {
                 if raw::buffer(Buffer::RequestBody, read, 1)?.is_some_and(|rest| !rest.is_empty()) {
                     return Err(Fault);
                 }
-                self.settle(guard, check.finish())
+                self.finish(guard, check, read)
             }
         }
+    }
+
+    /// Every byte of the body has been read once.
+    fn finish(&mut self, guard: &Guard, check: BodyCheck, read: usize) -> Result<Action, Fault> {
+        let check = match check.close() {
+            ControlFlow::Continue(check) => check,
+            ControlFlow::Break(ruling) => return self.settle(guard, ruling),
+        };
+        let body = if check.needs_body() { Some(whole_body(read)?) } else { None };
+        self.settle(guard, check.finish(End { now: now()?, body }))
     }
 
     /// Does what was decided.
@@ -375,6 +394,21 @@ impl Guard {
             }
         }
     }
+}
+
+/// The whole body, which the host holds: nothing of it has gone on.
+fn whole_body(length: usize) -> Result<Vec<u8>, Fault> {
+    let mut body = Vec::new();
+    body.try_reserve_exact(length).map_err(|_| Fault)?;
+    while body.len() < length {
+        let most = length.saturating_sub(body.len()).min(SLICE);
+        let slice = raw::buffer(Buffer::RequestBody, body.len(), most)?.ok_or(Fault)?;
+        if slice.is_empty() || slice.len() > most {
+            return Err(Fault);
+        }
+        body.extend_from_slice(&slice);
+    }
+    Ok(body)
 }
 
 fn apply(edits: &Edits) -> Result<(), Fault> {

@@ -3,7 +3,7 @@
 //! Responsible for status, headers and body. Refuses to know the reason: that is for the operator, in log, metric and
 //! filter state, never for the sender.
 
-use crate::verdict::Denial;
+use crate::verdict::{Denial, Reason};
 use http::StatusCode;
 
 /// A reply, ready for the host.
@@ -26,6 +26,10 @@ impl Reply {
         if denial.status == 401 {
             // RFC 9110 11.6.1: a 401 names a challenge. There is none to offer to a stranger but the name.
             headers.push(header("www-authenticate", "Webhook"));
+        }
+        if denial.reason == Reason::Overloaded {
+            // RFC 9110 10.2.3, in seconds: held requests end soon, by themselves or by the host's time-outs.
+            headers.push(header("retry-after", "1"));
         }
         if denial.status == 405 {
             headers.push(header("allow", &denial.allow.join(", ")));

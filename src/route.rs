@@ -69,6 +69,12 @@ impl Match {
             && self.hosts.iter().any(|pattern| pattern.matches(&host))
     }
 
+    /// Whether it governs the path, whatever the host and method.
+    #[must_use]
+    pub fn governs_path(&self, path: &[u8]) -> bool {
+        self.paths.iter().any(|pattern| pattern.matches(path))
+    }
+
     /// The same with its paths in lower case, for a look-out that ignores case.
     #[must_use]
     pub fn folded(&self) -> Self {

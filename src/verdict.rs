@@ -61,6 +61,8 @@ pub enum Reason {
     DuplicateDelivery,
     /// The route names a policy that is not configured.
     PolicyUnknown,
+    /// As much is held for requests whose body is awaited as may be held (`held_bytes`).
+    Overloaded,
     /// The host never delivers the body: its option to hold the request's head is missing.
     HostCannotHold,
     /// The host failed, or chose another route after the request was judged.
@@ -69,7 +71,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::NoPolicy,
         Self::PathMalformed,
         Self::MethodNotAllowed,
@@ -95,6 +97,7 @@ impl Reason {
         Self::HandshakeRefused,
         Self::DuplicateDelivery,
         Self::PolicyUnknown,
+        Self::Overloaded,
         Self::HostCannotHold,
         Self::HostFault,
     ];
@@ -128,6 +131,7 @@ impl Reason {
             Self::HandshakeRefused => "handshake_refused",
             Self::DuplicateDelivery => "duplicate_delivery",
             Self::PolicyUnknown => "policy_unknown",
+            Self::Overloaded => "overloaded",
             Self::HostCannotHold => "host_cannot_hold",
             Self::HostFault => "host_fault",
         }
@@ -159,7 +163,7 @@ impl Reason {
             | Self::RequirementNotMet
             | Self::NoAlternativeHeld => 401,
             Self::DuplicateDelivery => 409,
-            Self::PolicyUnknown | Self::HostCannotHold | Self::HostFault => 503,
+            Self::PolicyUnknown | Self::Overloaded | Self::HostCannotHold | Self::HostFault => 503,
         }
     }
 
@@ -175,11 +179,11 @@ impl Reason {
         matches!(self, Self::PolicyUnknown | Self::HostCannotHold | Self::HostFault)
     }
 
-    /// Whether a policy in report mode may forward the request all the same. A fault tells nothing of the request, and
-    /// in a tunnel there is none: those are refused in every mode.
+    /// Whether a policy in report mode may forward the request all the same. A fault or a lack of room tells nothing of
+    /// the request, and in a tunnel there is none: those are refused in every mode.
     #[must_use]
     pub const fn may_be_reported(self) -> bool {
-        !self.is_fault() && !matches!(self, Self::UpgradeNotAllowed)
+        !self.is_fault() && !matches!(self, Self::UpgradeNotAllowed | Self::Overloaded)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Proves the decisions: rows of policy, request, verdict and reason. Every reason has a row, or is named as one that the
 //! core cannot come to.
 //!
-//! A request is one line: `METHOD TARGET | name: value | @source: .. | @route: .. | @now: MILLISECONDS || BODY`. `SIG1`
+//! A request is one line: `METHOD TARGET | name: value | @source: .. | @route: .. | @now: MILLISECONDS | @end: MILLISECONDS || BODY`. `SIG1`
 //! and `SIG2` stand for the HMAC-SHA-256 of `{}` under the keys `key-one-…` and `key-two-…`, `EMPTY1` for that of no
 //! body, `SLACK1` for that of `v0:1700000000:{}`: made with Python's hmac.
 
@@ -10,10 +10,13 @@
 mod common;
 
 use common::{Framing, Request, codes};
+use data_encoding::{BASE64, HEXLOWER};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use webhook_guard::config;
-use webhook_guard::policy::PolicySet;
+use webhook_guard::policy::{BodyCheck, PolicySet, Step};
 use webhook_guard::request::Millis;
 use webhook_guard::verdict::{Reason, Ruling, Verdict};
 
@@ -41,6 +44,7 @@ fn request(row: &str) -> Request {
         source: None,
         route_policy: None,
         now: Millis(NOW),
+        ended: None,
         body: body.into(),
     };
     for part in parts {
@@ -48,6 +52,7 @@ fn request(row: &str) -> Request {
         match name {
             "@source" => request.source = Some(value.to_owned()),
             "@route" => request.route_policy = Some(value.to_owned()),
+            "@end" => request.ended = Some(Millis(value.parse().unwrap())),
             "@now" => request.now = Millis(value.parse().unwrap()),
             _ => request.headers.push((name.to_owned(), value.into())),
         }
@@ -68,6 +73,28 @@ fn check(configuration: &Value, rows: &[(&str, &str, &str)]) {
     for (row, verdict, reason) in rows {
         assert_eq!(codes(ruling(&policies, row).as_ref()), (*verdict, *reason), "{row}");
     }
+}
+
+/// The HMAC-SHA-256 in hexadecimal digits, as the sender would make it.
+fn hmac(key: &str, content: &str) -> String {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_bytes()).unwrap();
+    Mac::update(&mut mac, content.as_bytes());
+    HEXLOWER.encode(&mac.finalize().into_bytes())
+}
+
+const KEY_ONE: &str = "key-one-0123456789";
+
+/// One policy at these paths with one signature check.
+fn signed(path: Value, signature: Value) -> Value {
+    json!({"policies": [{"name": "p", "match": {"path": path}, "require": {"signature": signature}}]})
+}
+
+/// A scheme with an HMAC in `x-signature` over that template, and what else it needs.
+fn scheme(signed: &str, more: Value) -> Value {
+    let signature = json!({"header": "x-signature", "encoding": "hex"});
+    let mut scheme = json!({"algorithm": "hmac-sha256", "signature": signature, "signed": signed});
+    scheme.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"scheme": scheme, "secrets": [{"value": KEY_ONE}]})
 }
 
 fn secrets() -> Value {
@@ -148,6 +175,7 @@ const REASONS: &[(&str, &str)] = &[
     ("POST /digest?sha=00 | x-signature: SIG1 || {}", "requirement_not_met"),
     ("POST /any | @source: 192.0.3.1:1 | x-token: other", "no_alternative_held"),
     ("POST /github | @route: unknown", "policy_unknown"),
+    ("POST /crowd | x-hub-signature-256: sha256=SIG1 || {}", "overloaded"),
 ];
 
 /// What only the host can come to, and what later releases will.
@@ -170,7 +198,11 @@ fn reasons() -> Value {
     let mut handshake =
         policy("handshake", json!({"signature": {"provider": "dropbox", "secrets": secrets()}}));
     handshake["handshake"] = json!("answer");
-    json!({"policies": [
+    // What forty secrets keep of one request is more than all requests may.
+    let crowd: Vec<Value> =
+        (0..40).map(|index| json!({"value": format!("key-{index}-0123456789")})).collect();
+    json!({"held_bytes": 8192, "policies": [
+        policy("crowd", json!({"signature": {"provider": "github", "secrets": crowd}})),
         github,
         handshake,
         policy("source", json!({"source_ip": source()})),
@@ -919,4 +951,369 @@ fn the_tokens_of_every_policy_and_handshake_in_question_are_taken_out() {
         let (edits, _) = request(row).judge(set, Framing::HeadersOnly, 1);
         assert_eq!(edits.target.as_deref(), Some(target.as_bytes()), "{row}");
     }
+}
+
+#[test]
+fn a_claim_that_no_tag_can_be_is_a_mismatch_before_the_body() {
+    let long = "00".repeat(20_000);
+    check(
+        &single(&json!({"require": {"signature": github()}})),
+        &[
+            (
+                &format!("POST /hooks | x-hub-signature-256: sha256={long} || {{}}"),
+                "deny",
+                "signature_mismatch",
+            ),
+            (
+                &format!("POST /hooks | x-hub-signature-256: sha256={long}0 || {{}}"),
+                "deny",
+                "signature_malformed",
+            ),
+            ("POST /hooks | x-hub-signature-256: sha256=00 || {}", "deny", "signature_mismatch"),
+        ],
+    );
+    // What else the headers tell comes first.
+    let slack = signed(json!("/hooks"), json!({"provider": "slack", "secrets": secrets()}));
+    let time = "x-slack-request-timestamp";
+    check(
+        &slack,
+        &[
+            (
+                &format!("POST /hooks | {time}: 1600000000 | x-slack-signature: v0=00"),
+                "deny",
+                "timestamp_stale",
+            ),
+            (
+                &format!("POST /hooks | {time}: 1700000000 | x-slack-signature: v0=00"),
+                "deny",
+                "signature_mismatch",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn no_more_than_four_claims_of_a_public_key_are_looked_at() {
+    use ed25519_dalek::{Signer as _, SigningKey};
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let public = BASE64.encode(key.verifying_key().as_bytes());
+    let field = json!({"header": "x-list", "split": ",", "encoding": "hex"});
+    let scheme = json!({"algorithm": "ed25519", "signature": field, "signed": "{body}", "secret": {"encoding": "base64"}});
+    let configuration = signed(json!("/hooks"), json!({"scheme": scheme, "secrets": [{"value": public}]}));
+    let right = HEXLOWER.encode(&key.sign(b"{}").to_bytes());
+    let other = HEXLOWER.encode(&key.sign(b"[]").to_bytes());
+    let row = |before: usize| {
+        format!("POST /hooks | x-list: {}{right} || {{}}", format!("{other},").repeat(before))
+    };
+    check(
+        &configuration,
+        &[
+            (&row(0), "allow", "ok"),
+            (&row(3), "allow", "ok"),
+            (&row(4), "deny", "signature_mismatch"),
+            (&row(15), "deny", "signature_mismatch"),
+        ],
+    );
+}
+
+#[test]
+fn a_form_of_more_parameters_than_are_sorted_is_malformed() {
+    let url = "https://hooks.example.com/hooks";
+    let configuration =
+        signed(json!("/hooks"), json!({"provider": "mandrill", "secrets": secrets(), "public_url": url}));
+    let row = |count: usize| {
+        let body = vec!["a=1"; count].join("&");
+        let mut mac = <Hmac<sha1::Sha1> as KeyInit>::new_from_slice(KEY_ONE.as_bytes()).unwrap();
+        Mac::update(&mut mac, format!("{url}a1").as_bytes());
+        let tag = BASE64.encode(&mac.finalize().into_bytes());
+        format!("POST /hooks | x-mandrill-signature: {tag} || {body}")
+    };
+    check(&configuration, &[(&row(1000), "allow", "ok"), (&row(1001), "deny", "signature_malformed")]);
+}
+
+#[test]
+fn a_digest_that_can_be_extended_takes_no_body_with_nul() {
+    let sha256 = |content: &str| HEXLOWER.encode(&Sha256::digest(content.as_bytes()));
+    let custom = |signed: &str| {
+        let field = json!({"header": "x-signature", "encoding": "hex"});
+        json!({"scheme": {"algorithm": "sha256", "signature": field, "signed": signed}, "secrets": secrets()})
+    };
+    let row = |digest: String, body: &str| format!("POST /hooks | x-signature: {digest} || {body}");
+    let before = |body: &str| row(sha256(&format!("{KEY_ONE}.{body}")), body);
+    check(
+        &signed(json!("/hooks"), custom("{secret}.{body}")),
+        &[
+            (&before("{}"), "allow", "ok"),
+            (&before(""), "allow", "ok"),
+            (&before("{}\u{80}\0\0\0"), "deny", "signature_malformed"),
+            (&before("\0"), "deny", "signature_malformed"),
+        ],
+    );
+    // A secret behind the body closes the content: nothing can be added.
+    let after = |body: &str| row(sha256(&format!("{body}.{KEY_ONE}")), body);
+    check(&signed(json!("/hooks"), custom("{body}.{secret}")), &[(&after("a\0b"), "allow", "ok")]);
+}
+
+#[test]
+fn nothing_can_be_moved_between_parts_that_touch() {
+    let url = "https://hooks.example.com/hooks";
+    let square = |row: &str, content: &str| {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(KEY_ONE.as_bytes()).unwrap();
+        Mac::update(&mut mac, content.as_bytes());
+        row.replace("TAG", &BASE64.encode(&mac.finalize().into_bytes()))
+    };
+    let pinned = |paths: Value, public_url: Value| {
+        signed(paths, json!({"provider": "square", "secrets": secrets(), "public_url": public_url}))
+    };
+    let row = |target: &str, body: &str| {
+        let whole = format!("https://hooks.example.com{target}{body}");
+        square(&format!("POST {target} | x-square-hmacsha256-signature: TAG || {body}"), &whole)
+    };
+    // A base, where no path can be made longer: no query.
+    check(
+        &pinned(json!("/hooks"), json!("https://hooks.example.com")),
+        &[
+            (&row("/hooks", "a=1"), "allow", "ok"),
+            (&row("/hooks?a=1", ""), "deny", "signature_malformed"),
+            (&row("/hooks?", "a=1"), "deny", "signature_malformed"),
+        ],
+    );
+    // Whole URLs.
+    check(
+        &pinned(json!({"prefix": "/hooks"}), json!([url, "https://hooks.example.com/hooks/b?c=d"])),
+        &[
+            (&row("/hooks", "/x"), "allow", "ok"),
+            (&row("/hooks/x", ""), "deny", "signature_malformed"),
+            (&row("/hooks/b?c=d", "e"), "allow", "ok"),
+            (&row("/hooks/b?c=de", ""), "deny", "signature_malformed"),
+            (&row("/hooks/b?c=d&", ""), "deny", "signature_malformed"),
+            (&row("/hooks/b", "?c=de"), "deny", "signature_malformed"),
+        ],
+    );
+
+    let signature = |content: &str| hmac(KEY_ONE, content);
+    let time = json!({"timestamp": {"header": "x-time", "unit": "s"}});
+    for (template, order) in [("{timestamp}{body}", 0), ("{body}{timestamp}", 1)] {
+        let row = |time: &str, body: &str| {
+            let content = if order == 0 { format!("{time}{body}") } else { format!("{body}{time}") };
+            format!("POST /hooks | x-time: {time} | x-signature: {} || {body}", signature(&content))
+        };
+        check(
+            &signed(json!("/hooks"), scheme(template, time.clone())),
+            &[
+                (&row("1700000000", "{}"), "allow", "ok"),
+                (&row("1700000000", ""), "allow", "ok"),
+                (&row("01700000000", "{}"), "deny", "timestamp_malformed"),
+                (&row("0001700000000", "{}"), "deny", "timestamp_malformed"),
+                (&row("170000000", "0{}"), "deny", "timestamp_stale"),
+            ],
+        );
+    }
+    // With a text between them zeros move nothing.
+    let row = |time: &str| {
+        format!("POST /hooks | x-time: {time} | x-signature: {} || {{}}", signature(&format!("{time}.{{}}")))
+    };
+    check(
+        &signed(json!("/hooks"), scheme("{timestamp}.{body}", time)),
+        &[(&row("01700000000"), "allow", "ok")],
+    );
+
+    for (template, order) in [("{body}{header:x-part}", 0), ("{header:x-part}{body}", 1)] {
+        let row = |part: &str, body: &str| {
+            let content = if order == 0 { format!("{body}{part}") } else { format!("{part}{body}") };
+            format!("POST /hooks | x-part: {part} | x-signature: {} || {body}", signature(&content))
+        };
+        check(
+            &signed(json!("/hooks"), scheme(template, json!({}))),
+            &[
+                (&row("1700000000", r#"{"a":1}"#), "allow", "ok"),
+                (&row("Tue, 14 Nov 2023 22:13:20 GMT", "a=1"), "allow", "ok"),
+                (&row("Thu 07 Sep 2017 06:30:04 UTC", "12"), "allow", "ok"),
+                (&row("7 Sep 2017 06:30:04 UTC", "0"), "deny", "signature_malformed"),
+                (&row("700000000", "11"), "deny", "signature_malformed"),
+                (&row("abc", "a=b"), "deny", "signature_malformed"),
+                (&row("{}1", "{}"), "deny", "signature_malformed"),
+                (&row("", "{}"), "deny", "signature_malformed"),
+            ],
+        );
+    }
+    for template in ["{id}{body}", "{body}{id}"] {
+        let row = |id: &str, body: &str| {
+            let content = template.replace("{id}", id).replace("{body}", body);
+            format!("POST /hooks | x-id: {id} | x-signature: {} || {body}", signature(&content))
+        };
+        check(
+            &signed(json!("/hooks"), scheme(template, json!({"delivery_id": {"header": "x-id"}}))),
+            &[
+                (&row("a1", "{}"), "allow", "ok"),
+                (&row("a", "1b"), "deny", "signature_malformed"),
+                (&row("a.b", "{}"), "deny", "signature_malformed"),
+            ],
+        );
+    }
+    // A path before the body: nothing in it that only a body has; and where it can be made longer, the body shows where
+    // it begins.
+    let row = |path: &str, body: &str| {
+        format!("POST {path} | x-signature: {} || {body}", signature(&format!("{path}{body}")))
+    };
+    check(
+        &signed(json!({"prefix": "/hooks"}), scheme("{path}{body}", json!({}))),
+        &[
+            (&row("/hooks/a", "{}"), "allow", "ok"),
+            (&row("/hooks/a", ""), "allow", "ok"),
+            (&row("/hooks", "/a=1"), "deny", "signature_malformed"),
+            (&row(r#"/hooks/{"a":1}"#, ""), "deny", "signature_malformed"),
+        ],
+    );
+    check(
+        &signed(json!("/hooks"), scheme("{path}{body}", json!({}))),
+        &[(&row("/hooks", "/a=1"), "allow", "ok")],
+    );
+}
+
+#[test]
+fn time_and_secrets_are_judged_again_when_the_body_ends() {
+    let slack =
+        signed(json!("/hooks"), json!({"provider": "slack", "secrets": secrets(), "tolerance_seconds": 2}));
+    let head = "x-slack-request-timestamp: 1700000000 | x-slack-signature: v0=SLACK1";
+    let until = |second: u32| json!([{"value": KEY_ONE, "not_after": format!("2023-11-14T22:13:{second}Z")}]);
+    let github = signed(json!("/hooks"), json!({"provider": "github", "secrets": until(21)}));
+    let token = json!({"header": "x-token", "secrets": until(21)});
+    let tokens = single(&json!({"require": {"token": token}}));
+    let either = single(
+        &json!({"require": {"any_of": [{"token": token}, {"signature": {"provider": "github", "secrets": secrets()}}]}}),
+    );
+    for (configuration, head, late) in [
+        (&slack, head, "timestamp_stale"),
+        (&github, "x-hub-signature-256: sha256=SIG1", "signature_mismatch"),
+        (&tokens, "x-token: key-one-0123456789", "token_mismatch"),
+        (&either, "x-token: key-one-0123456789", "token_mismatch"),
+    ] {
+        check(
+            configuration,
+            &[
+                (&format!("POST /hooks | {head} | @end: 1700000001000 || {{}}"), "allow", "ok"),
+                (&format!("POST /hooks | {head} | @end: 1700000012000 || {{}}"), "deny", late),
+            ],
+        );
+    }
+    check(
+        &either,
+        &[("POST /hooks | x-hub-signature-256: sha256=SIG1 | @end: 1700000012000 || {}", "allow", "ok")],
+    );
+}
+
+#[test]
+fn a_value_in_the_body_that_stands_there_twice_is_malformed() {
+    let body_time = json!({"timestamp": {"json": "/t", "unit": "s"}});
+    let row = |body: &str| format!("POST /hooks | x-signature: {} || {body}", hmac(KEY_ONE, body));
+    check(
+        &signed(json!("/hooks"), scheme("{body}", body_time)),
+        &[
+            (&row(r#"{"t":1700000000}"#), "allow", "ok"),
+            (&row(r#"{"t":1700000000,"t":1700000000}"#), "deny", "timestamp_malformed"),
+            (&row(r#"{"t":1700000000,"\u0074":1700000000}"#), "deny", "timestamp_malformed"),
+            (&row(r#"{"s":1700000000}"#), "deny", "timestamp_missing"),
+        ],
+    );
+    let in_body = json!({"signature": {"json": "/sig", "encoding": "hex"}});
+    let mac = hmac(KEY_ONE, "/hooks");
+    let row = |body: String| format!("POST /hooks || {body}");
+    check(
+        &signed(json!("/hooks"), scheme("{path}", in_body)),
+        &[
+            (&row(format!(r#"{{"sig":"{mac}"}}"#)), "allow", "ok"),
+            (&row(format!(r#"{{"sig":"{mac}","sig":"{mac}"}}"#)), "deny", "signature_malformed"),
+            (&row(r#"{"sig":"00"}"#.to_owned()), "deny", "signature_mismatch"),
+            (&row(r#"{"sig":17}"#.to_owned()), "deny", "signature_mismatch"),
+            (&row(r#"{"sig":null}"#.to_owned()), "deny", "signature_malformed"),
+        ],
+    );
+}
+
+#[test]
+fn a_challenge_is_a_json_string() {
+    let slack = |handshake: Value| {
+        json!({"policies": [{"name": "hooks", "match": {"path": "/hooks"}, "handshake": handshake,
+            "require": {"signature": {"provider": "slack", "secrets": secrets()}}}]})
+    };
+    let row = |body: &str| {
+        let tag = hmac(KEY_ONE, &format!("v0:1700000000:{body}"));
+        format!("POST /hooks | x-slack-request-timestamp: 1700000000 | x-slack-signature: v0={tag} || {body}")
+    };
+    let body = |challenge: &str| row(&format!(r#"{{"type":"url_verification","challenge":{challenge}}}"#));
+    check(
+        &slack(json!("answer")),
+        &[
+            (&body(r#""abc""#), "answer", "ok"),
+            (&body("17"), "deny", "handshake_refused"),
+            (&body("null"), "deny", "handshake_refused"),
+            (&body("true"), "deny", "handshake_refused"),
+            (&body(r#""a","challenge":"b""#), "deny", "handshake_refused"),
+            (&body(r#""<b>""#), "deny", "handshake_refused"),
+        ],
+    );
+}
+
+#[test]
+fn what_a_handshake_can_sign_is_no_delivery_even_where_it_is_not_answered() {
+    let configuration =
+        signed(json!("/hooks"), json!({"provider": "x", "secrets": [{"value": "key-one-0123456789"}]}));
+    check(
+        &configuration,
+        &[
+            (
+                "POST /hooks | x-twitter-webhooks-signature: sha256=1wQmXuYYJSI3dtTW1kxo9JnKO8xbwp1EEtmCKhjOV10= || null",
+                "deny",
+                "signature_mismatch",
+            ),
+            (
+                r#"POST /hooks | x-twitter-webhooks-signature: sha256=tPF8baBRIONoGvvA1vWJXBb/t3BLrvoasoJ/rBPJxdo= || {"a":1}"#,
+                "allow",
+                "ok",
+            ),
+        ],
+    );
+}
+
+/// Holds requests of that row until one is refused, and says how many were held.
+fn held_until_overloaded(policies: &PolicySet, request: &Request) -> (Vec<BodyCheck>, &'static str) {
+    let mut held = Vec::new();
+    for _ in 0..10_000 {
+        let headers = request.to_headers();
+        let opening = policies.open(&request.facts(&headers, false));
+        match opening.step {
+            Step::AwaitBody(check) => held.push(check),
+            Step::Settled(ruling) => return (held, ruling.verdict.reason_code()),
+            Step::Leave => return (held, "-"),
+        }
+    }
+    (held, "ok")
+}
+
+#[test]
+fn what_is_held_is_bounded_and_given_back() {
+    let bound = 1_u64 << 20;
+    let configuration = json!({"held_bytes": bound, "policies": [
+        {"name": "github", "match": {"path": "/github"}, "require": {"signature": github()}},
+        {"name": "token", "match": {"path": "/token"}, "require": {"token": token()}},
+    ]});
+    let policies = policies(&configuration);
+    let delivery = request("POST /github | x-hub-signature-256: sha256=SIG1 || {}");
+    let (held, reason) = held_until_overloaded(&policies, &delivery);
+    assert_eq!(reason, "overloaded");
+    assert!(held.len() > 300, "only {} ordinary requests fit into a MiB", held.len());
+    assert!(policies.held_bytes() as u64 <= bound);
+    // What needs no body goes on.
+    assert_eq!(
+        codes(
+            ruling(&policies, "POST /token | x-token: token-0123456789 | content-length: 2 || {}").as_ref()
+        ),
+        ("allow", "ok")
+    );
+    let body_less = request("POST /github | x-hub-signature-256: sha256=EMPTY1");
+    assert_eq!(codes(body_less.judge(&policies, Framing::HeadersOnly, 1).1.as_ref()), ("allow", "ok"));
+    drop(held);
+    assert_eq!(policies.held_bytes(), 0);
+    assert_eq!(codes(delivery.judge(&policies, Framing::Undeclared, 1).1.as_ref()), ("allow", "ok"));
 }

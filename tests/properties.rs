@@ -13,6 +13,7 @@ mod common;
 use common::{Framing, Request, codes};
 use std::fs;
 use std::path::Path;
+use webhook_guard::check::signature::End;
 use webhook_guard::config::{self, Configuration};
 use webhook_guard::path::decode_once;
 use webhook_guard::query;
@@ -270,6 +271,7 @@ fn random_request(random: &mut Random) -> Request {
         source: (random.below(3) > 0).then(|| random.one(&sources).to_owned()),
         route_policy: (random.below(4) == 0).then(|| random.one(&names).to_owned()),
         now: Millis(*random.one(&[&0, &1_700_000_000_000, &i64::MAX, &i64::MIN])),
+        ended: (random.below(3) == 0).then(|| Millis(*random.one(&[&0, &1_700_000_301_000, &i64::MAX]))),
         body: (0..random.below(40)).map(|_| random.byte()).collect(),
     }
 }
@@ -312,7 +314,7 @@ fn chunking_never_changes_the_verdict_of_a_signed_body() {
             let mut rest = body.as_slice();
             let reason = loop {
                 if rest.is_empty() {
-                    break check.finish().verdict.reason_code();
+                    break check.finish(End { now: Millis(0), body: None }).verdict.reason_code();
                 }
                 // Chunks of no byte are chunks too.
                 let (chunk, tail) = rest.split_at(random.below(rest.len() + 1));

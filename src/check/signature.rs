@@ -1,31 +1,34 @@
 //! The signature check: did someone who holds the secret sign these bytes, lately?
 //!
-//! Responsible for one shape that covers every provider: fields that say where values sit, a template of the signed
-//! content, an algorithm, a freshness. The body is hashed as it comes and not kept, a signed form aside. Refuses to know any provider by
-//! name: those are data (`src/providers.json`).
+//! Responsible for one shape that covers every provider: fields that say where values sit, a template of the signed content, an algorithm, a
+//! freshness. No provider is known here by name: those are data (`src/providers.json`). The body is hashed as it comes
+//! and not kept; what is kept of a request until its body ends is a few small values ([`Running::kept_bytes`]).
 
 pub mod content;
 pub mod field;
+pub mod form;
 pub mod freshness;
 pub mod json;
 pub mod key;
 pub mod mac;
 pub mod public_key;
+pub mod public_url;
 
-use crate::check::signature::content::{Body, SignedContent};
+use crate::budget::heap;
+use crate::check::signature::content::{Body, Part, Rendered, Seam, SignedContent, Values};
 use crate::check::signature::field::{Field, Found, Place};
+use crate::check::signature::form::Form;
 use crate::check::signature::freshness::Freshness;
 use crate::check::signature::json::{Answer, Search};
-use crate::check::signature::key::{Algorithm, Attempt, Key};
+use crate::check::signature::key::{Algorithm, Key, Tag};
 use crate::check::signature::mac::{BodyDigest, Encoding};
+use crate::check::signature::public_key::Verification;
+use crate::check::signature::public_url::PublicUrl;
 use crate::request::{Facts, Millis, Occurrence};
 use crate::secret::{Secret, equal};
 use crate::verdict::Reason;
 use std::fmt;
 use std::rc::Rc;
-
-/// At most this many claimed signatures are looked at, however many the sender lists.
-pub const MAX_CANDIDATES: usize = 16;
 
 /// How one signature is laid out.
 #[derive(Clone, Debug)]
@@ -71,8 +74,10 @@ pub struct SignatureCheck {
     pub scheme: Scheme,
     /// Any one of these, at least one.
     pub secrets: Vec<Secret<Key>>,
-    /// The base of the URL as the provider knows it, for schemes that sign the URL.
-    pub public_url: Option<Rc<str>>,
+    /// The URL as the provider knows it, for schemes that sign it.
+    pub public_url: Option<PublicUrl>,
+    /// Whether the policy governs single paths only.
+    pub has_exact_paths: bool,
 }
 
 impl SignatureCheck {
@@ -80,19 +85,19 @@ impl SignatureCheck {
     ///
     /// # Errors
     /// The reason, when the headers alone settle that the signature cannot hold.
-    pub fn begin(&self, facts: &Facts<'_>) -> Result<Running, Reason> {
+    pub fn begin(self: &Rc<Self>, facts: &Facts<'_>) -> Result<Running, Reason> {
         let scheme = &self.scheme;
         let claims = self.claims(facts)?;
         let mut later = Vec::new();
-        for field in &scheme.signature {
-            later
-                .extend(field.search().map(|search| (search, Later::Claims(field.clone(), scheme.encoding))));
+        for (index, field) in scheme.signature.iter().enumerate() {
+            later.extend(field.search().map(|search| (search, Later::Claims(index))));
         }
+        let mut sent = None;
         let mut timestamp = None;
         if let Some(freshness) = &scheme.freshness {
             match freshness.field.search() {
-                Some(search) => later.push((search, Later::Time(freshness.clone(), facts.now))),
-                None => timestamp = Some(freshness.judge(facts)?),
+                Some(search) => later.push((search, Later::Time)),
+                None => (timestamp, sent) = freshness.judge(facts).map(|(raw, at)| (Some(raw), Some(at)))?,
             }
         }
         let mut digests = Vec::new();
@@ -102,77 +107,145 @@ impl SignatureCheck {
         if let Some(field) = &scheme.delivery_id {
             later.extend(field.search().map(|search| (search, Later::DeliveryId)));
         }
-        let id_field = scheme.delivery_id.as_ref().filter(|_| scheme.signed.has(&content::Part::Id));
+        let id_field = scheme.delivery_id.as_ref().filter(|_| scheme.signed.has(&Part::Id));
         let id = id_field.map(|field| field.read(facts));
-        let mut attempts = Vec::new();
-        let valid = |secret: &Secret<Key>| secret.validity.admits(facts.now);
-        for (index, secret) in self.secrets.iter().enumerate().filter(|(_, secret)| valid(secret)) {
-            let values = content::Values {
-                facts,
-                timestamp: timestamp.as_deref(),
-                id: id.as_ref(),
-                public_url: self.public_url.as_deref(),
-                secret: secret.value.text(),
-            };
-            let (before, after) = scheme.signed.render(&values)?;
-            let attempt = secret.value.start(&before, &claims);
-            attempts.push(Signer { id: secret.id.clone(), secret: index, attempt, after });
+        let values = Values {
+            facts,
+            timestamp: timestamp.as_deref(),
+            id: id.as_ref(),
+            public_url: self.public_url.as_ref(),
+            has_exact_paths: self.has_exact_paths,
+            secret: None,
+        };
+        let Rendered { before, after, seam } = scheme.signed.render(&values)?;
+        if let Claims::WrongLength = claims {
+            // Only now: the reason does not depend on how a claim is wrong.
+            return Err(Reason::SignatureMismatch);
         }
-        let form = if scheme.signed.body() == Body::Form { Some(Vec::new()) } else { None };
-        Ok(Running { attempts, claims, digests, later, form, hashes_body: scheme.signed.body() == Body::Raw })
+        let claims = claims.into_list();
+        let mut running = Running {
+            check: self.clone(),
+            tags: Vec::new(),
+            public: None,
+            claims,
+            sent,
+            digests,
+            later,
+            after,
+            seam,
+            body: Seen::default(),
+        };
+        running.start(&before, values)?;
+        Ok(running)
     }
 
-    /// The claimed tags of the headers, decoded. One that cannot be decoded is skipped beside others.
-    fn claims(&self, facts: &Facts<'_>) -> Result<Vec<Vec<u8>>, Reason> {
+    /// The secrets that are valid at that time, each with its place.
+    fn valid(&self, now: Millis) -> impl Iterator<Item = (usize, &Secret<Key>)> {
+        self.secrets.iter().enumerate().filter(move |(_, secret)| secret.validity.admits(now))
+    }
+
+    /// The claimed tags of the headers, decoded. One that cannot be decoded is skipped beside others, and one of a
+    /// length that the algorithm cannot have is not kept.
+    fn claims(&self, facts: &Facts<'_>) -> Result<Claims, Reason> {
         let mut reason = Reason::SignatureMissing;
-        let mut claims = Vec::new();
-        let mut looked_at = 0_usize;
+        let mut claims = Claims::None;
+        let mut left = self.scheme.algorithm.most_claims();
         for field in &self.scheme.signature {
             match field.read(facts) {
-                Found::Later => return Ok(Vec::new()),
+                Found::Later => return Ok(Claims::List(Vec::new())),
                 Found::Absent => {}
                 Found::Ambiguous => return Err(Reason::SignatureAmbiguous),
                 Found::Items(items) => {
                     reason = Reason::SignatureMalformed;
-                    let left = MAX_CANDIDATES.saturating_sub(looked_at);
-                    looked_at = looked_at.saturating_add(items.len().min(left));
-                    claims
-                        .extend(items.iter().take(left).filter_map(|item| self.scheme.encoding.decode(item)));
+                    for item in items.iter().take(left) {
+                        claims.add(&self.scheme, item);
+                    }
+                    left = left.saturating_sub(items.len());
                 }
             }
         }
-        if claims.is_empty() { Err(reason) } else { Ok(claims) }
+        if let Claims::None = claims { Err(reason) } else { Ok(claims) }
+    }
+
+    /// The claims of a field in the body.
+    fn claims_in_body(&self, field: &Field, answer: Answer) -> Result<Vec<Vec<u8>>, Reason> {
+        let value = match answer {
+            Answer::Absent => return Err(Reason::SignatureMissing),
+            Answer::Malformed => return Err(Reason::SignatureMalformed),
+            Answer::Text(value) | Answer::Word(value) => value,
+        };
+        let mut claims = Claims::None;
+        for item in field.items(&value).into_iter().take(self.scheme.algorithm.most_claims()) {
+            claims.add(&self.scheme, item);
+        }
+        match claims {
+            Claims::None => Err(Reason::SignatureMalformed),
+            Claims::WrongLength => Err(Reason::SignatureMismatch),
+            Claims::List(list) => Ok(list),
+        }
+    }
+}
+
+/// What was found of claimed tags.
+enum Claims {
+    /// Nothing that can be decoded.
+    None,
+    /// Something that can be decoded, of no length that the algorithm has.
+    WrongLength,
+    /// What is to be compared.
+    List(Vec<Vec<u8>>),
+}
+
+impl Claims {
+    fn add(&mut self, scheme: &Scheme, item: &[u8]) {
+        let Some(tag) = scheme.encoding.decode(item) else { return };
+        let fits = scheme.algorithm.claim_lengths().contains(&tag.len());
+        match self {
+            Self::List(list) if fits => list.push(tag),
+            Self::None | Self::WrongLength if fits => *self = Self::List(vec![tag]),
+            Self::None => *self = Self::WrongLength,
+            Self::WrongLength | Self::List(_) => {}
+        }
+    }
+
+    fn into_list(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::List(list) => list,
+            Self::None | Self::WrongLength => Vec::new(),
+        }
     }
 }
 
 impl Equality {
     /// Judges what the headers tell; what needs the body is handed back.
-    fn begin(&self, facts: &Facts<'_>) -> Result<Option<(BodyDigest, Vec<u8>)>, Reason> {
+    fn begin(&self, facts: &Facts<'_>) -> Result<Option<(BodyDigest, [u8; 32])>, Reason> {
         let Occurrence::Once(given) = self.place.read(facts) else { return Err(Reason::RequirementNotMet) };
         match &self.expected {
             Expected::Text(text) if *given == *text.as_bytes() => Ok(None),
             Expected::Text(_) => Err(Reason::RequirementNotMet),
             Expected::BodyDigest(encoding) => {
-                let claimed = encoding.decode(&given).ok_or(Reason::RequirementNotMet)?;
-                Ok(Some((BodyDigest::default(), claimed)))
+                let claimed = encoding.decode(&given).and_then(|claimed| claimed.try_into().ok());
+                Ok(Some((BodyDigest::default(), claimed.ok_or(Reason::RequirementNotMet)?)))
             }
         }
     }
 }
+
 /// What a search in the body is for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Later {
-    Claims(Field, Encoding),
-    Time(Freshness, Millis),
+    /// The claims of the signature's field of this index.
+    Claims(usize),
+    Time,
     DeliveryId,
 }
 
-/// One secret that may have signed. Prints nothing: what follows the body can hold the secret.
+/// The tag of one secret in the making. Prints nothing: what follows the body can hold the secret.
 struct Signer {
-    id: Option<Rc<str>>,
     secret: usize,
-    attempt: Attempt,
-    after: Vec<u8>,
+    tag: Tag,
+    /// What follows the body, where it is not the same for every secret.
+    after: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for Signer {
@@ -181,21 +254,45 @@ impl fmt::Debug for Signer {
     }
 }
 
+/// What is known of the body so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    first: Option<u8>,
+    last: Option<u8>,
+    has_nul: bool,
+    /// What separates the parameters of a form.
+    ampersands: usize,
+}
+
+impl Seen {
+    fn update(&mut self, chunk: &[u8]) {
+        self.first = self.first.or_else(|| chunk.first().copied());
+        self.last = chunk.last().copied().or(self.last);
+    }
+}
+
 /// A signature check that waits for the rest of the body.
 #[derive(Debug)]
 pub struct Running {
-    attempts: Vec<Signer>,
+    check: Rc<SignatureCheck>,
+    /// One tag for each secret, where the key is secret.
+    tags: Vec<Signer>,
+    /// One verification for all keys, where they are public.
+    public: Option<Verification>,
     claims: Vec<Vec<u8>>,
-    digests: Vec<(BodyDigest, Vec<u8>)>,
+    /// When the sender says that it signed, where the headers say so.
+    sent: Option<Millis>,
+    digests: Vec<(BodyDigest, [u8; 32])>,
     later: Vec<(Search, Later)>,
-    /// The body of a scheme that signs a form. It cannot be sorted before it is whole, so it is kept.
-    form: Option<Vec<u8>>,
-    hashes_body: bool,
+    /// What follows the body.
+    after: Vec<u8>,
+    seam: Seam,
+    body: Seen,
 }
 
 /// A signature that holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct Verified {
     /// The id of the secret that signed, if it has one.
     pub secret_id: Option<Rc<str>>,
     /// The place of that secret among those of the check.
@@ -204,16 +301,58 @@ pub struct Held {
     pub delivery_id: Option<Rc<str>>,
 }
 
+/// How a request ends.
+#[derive(Debug)]
+pub struct End {
+    /// The time now: what was fresh and valid when the headers came may not be any more.
+    pub now: Millis,
+    /// The whole body, for a check that asked for it ([`Running::needs_body`]).
+    pub body: Option<Vec<u8>>,
+}
+
 impl Running {
+    /// Starts a tag for each secret that is valid now, or one verification for all public keys.
+    fn start(&mut self, before: &[u8], values: Values<'_, '_>) -> Result<(), Reason> {
+        let check = self.check.clone();
+        let signed = &check.scheme.signed;
+        let mut public = Vec::new();
+        // Exactly: what is kept of each request counts.
+        let keyed = check.secrets.iter().filter(|secret| !matches!(secret.value, Key::Public(_))).count();
+        self.tags.reserve_exact(keyed);
+        for (secret, configured) in check.valid(values.facts.now) {
+            let (tag, after) = match &configured.value {
+                Key::Public(key) => {
+                    public.push((secret, key.clone()));
+                    continue;
+                }
+                Key::Text(text) => {
+                    let own = signed.render(&Values { secret: Some(text), ..values })?;
+                    (configured.value.start(&own.before), Some(own.after))
+                }
+                Key::Hmac(_) => (configured.value.start(before), None),
+            };
+            self.tags.extend(tag.map(|tag| Signer { secret, tag, after }));
+        }
+        if !public.is_empty() {
+            self.public = Some(Verification::start(public, &self.claims, before));
+        }
+        Ok(())
+    }
+
     /// Takes the next bytes of the body.
     pub fn update(&mut self, chunk: &[u8]) {
-        if self.hashes_body {
-            for signer in &mut self.attempts {
-                signer.attempt.update(chunk);
+        self.body.update(chunk);
+        let signed = &self.check.scheme.signed;
+        match signed.body() {
+            Body::Raw => {
+                self.body.has_nul |= signed.can_be_extended() && chunk.contains(&0);
+                self.hash(chunk);
             }
-        }
-        if let Some(form) = &mut self.form {
-            form.extend_from_slice(chunk);
+            Body::Form => {
+                let ampersands = chunk.iter().filter(|byte| **byte == b'&').count();
+                self.body.ampersands = self.body.ampersands.saturating_add(ampersands);
+            }
+            Body::Unsigned => {}
         }
         for (digest, _) in &mut self.digests {
             digest.update(chunk);
@@ -223,48 +362,97 @@ impl Running {
         }
     }
 
+    fn hash(&mut self, bytes: &[u8]) {
+        for signer in &mut self.tags {
+            signer.tag.update(bytes);
+        }
+        if let Some(verification) = &mut self.public {
+            verification.update(bytes);
+        }
+    }
+
+    /// Whether the whole body is needed at its end: a form is signed in another order than it is sent. Not where it has
+    /// more parameters than are looked at.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        self.check.scheme.signed.body() == Body::Form && self.body.ampersands < form::MOST_PARAMETERS
+    }
+
+    /// The bytes that are kept of the request and its body until it ends, the operator's own texts included.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let claims: usize = self.claims.iter().map(heap).sum();
+        let own: usize = self.tags.iter().filter_map(|signer| signer.after.as_ref()).map(heap).sum();
+        let searches: usize = self.later.iter().map(|(search, _)| search.kept_bytes()).sum();
+        let public = self.public.as_ref().map_or(0, Verification::kept_bytes);
+        [
+            heap(&self.tags),
+            heap(&self.claims),
+            heap(&self.digests),
+            heap(&self.later),
+            heap(&self.after),
+            claims,
+            own,
+            searches,
+            public,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+
     /// Compares every claim with every secret, without an early exit; then what the body says of itself.
     ///
     /// # Errors
-    /// `signature_mismatch`; `requirement_not_met` when the body is not the one that the scheme demands; the reasons of
-    /// a signature or time that sits in the body.
-    pub fn finish(mut self) -> Result<Held, Reason> {
-        let mut held = Held::default();
+    /// `signature_malformed` for a body that could hold a piece of what is signed beside it, or more than its sender
+    /// signed; `signature_mismatch`; `requirement_not_met` when the body is not the one that the scheme demands; the
+    /// reasons of a signature or time that sits in the body; those of a time that is no longer fresh.
+    pub fn finish(mut self, end: End) -> Result<Verified, Reason> {
+        let check = self.check.clone();
+        if self.body.has_nul || !self.seam.admits(self.body.first, self.body.last) {
+            return Err(Reason::SignatureMalformed);
+        }
+        let mut delivery_id = None;
         let mut time = Ok(());
         for (search, later) in std::mem::take(&mut self.later) {
             let answer = search.finish();
-            match later {
-                Later::Claims(field, encoding) => self.claims = claims_of(&field, encoding, answer)?,
-                Later::Time(freshness, now) => time = freshness.judge_answer(answer, now),
-                Later::DeliveryId => {
-                    if let Answer::Value(id) = answer {
-                        held.delivery_id = field::printable(&id);
-                    }
+            match (later, &check.scheme.freshness) {
+                (Later::Claims(index), _) => {
+                    let field = check.scheme.signature.get(index).ok_or(Reason::SignatureMissing)?;
+                    self.claims = check.claims_in_body(field, answer)?;
+                }
+                (Later::Time, Some(freshness)) => time = freshness.judge_answer(answer, end.now),
+                (Later::Time, None) => {}
+                (Later::DeliveryId, _) => {
+                    delivery_id = answer.value().as_deref().and_then(field::printable);
                 }
             }
         }
-        let form = self.form.as_deref().map(content::form).unwrap_or_default();
+        if let (Some(sent), Some(freshness)) = (self.sent, &check.scheme.freshness) {
+            time = freshness.admit(sent, end.now);
+        }
+        if check.scheme.signed.body() == Body::Form {
+            let form = end.body.and_then(Form::read).ok_or(Reason::SignatureMalformed)?;
+            form.pieces().for_each(|piece| self.hash(piece));
+        }
+        let Self { tags, public, claims, after, digests, .. } = self;
+        let is_valid =
+            |secret: usize| check.secrets.get(secret).is_some_and(|secret| secret.validity.admits(end.now));
         let mut signer = None;
-        for Signer { id, secret, mut attempt, after } in self.attempts {
-            attempt.update(&form);
-            if attempt.finish(&after, &self.claims) {
-                signer = Some((id, secret));
+        for Signer { secret, mut tag, after: own } in tags {
+            tag.update(own.as_ref().unwrap_or(&after));
+            if tag.matches(&claims) & is_valid(secret) {
+                signer = Some(secret);
             }
         }
-        (held.secret_id, held.secret) = signer.ok_or(Reason::SignatureMismatch)?;
+        if let Some(mut verification) = public {
+            verification.update(&after);
+            signer = verification.finish(&claims, is_valid);
+        }
+        let secret = signer.ok_or(Reason::SignatureMismatch)?;
         time?;
-        let same_body = self.digests.into_iter().all(|(digest, claimed)| equal(&digest.finish(), &claimed));
-        if same_body { Ok(held) } else { Err(Reason::RequirementNotMet) }
+        if !digests.into_iter().all(|(digest, claimed)| equal(&digest.finish(), &claimed)) {
+            return Err(Reason::RequirementNotMet);
+        }
+        let secret_id = check.secrets.get(secret).and_then(|secret| secret.id.clone());
+        Ok(Verified { secret_id, secret, delivery_id })
     }
-}
-
-fn claims_of(field: &Field, encoding: Encoding, answer: Answer) -> Result<Vec<Vec<u8>>, Reason> {
-    let value = match answer {
-        Answer::Absent => return Err(Reason::SignatureMissing),
-        Answer::Ambiguous => return Err(Reason::SignatureAmbiguous),
-        Answer::Value(value) => value,
-    };
-    let claims: Vec<Vec<u8>> =
-        field.items(&value).into_iter().filter_map(|item| encoding.decode(item)).collect();
-    if claims.is_empty() { Err(Reason::SignatureMalformed) } else { Ok(claims) }
 }

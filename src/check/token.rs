@@ -57,11 +57,11 @@ pub struct TokenCheck {
 impl TokenCheck {
     /// Compares what the request presents with every secret that is valid now.
     ///
-    /// Returns the id of the secret that matched, if it has one.
+    /// Returns the secret that matched.
     ///
     /// # Errors
     /// `token_missing`, `token_ambiguous` when it is there more than once, `token_mismatch`.
-    pub fn judge(&self, facts: &Facts<'_>) -> Result<Option<Rc<str>>, Reason> {
+    pub fn judge(&self, facts: &Facts<'_>) -> Result<&Secret<Fingerprint>, Reason> {
         let presented = self.presented(facts)?;
         let whole = Fingerprint::of(&presented);
         let part = self.password(&presented).map(Fingerprint::of);
@@ -71,7 +71,7 @@ impl TokenCheck {
             let same =
                 secret.value.matches(&whole) | part.is_some_and(|password| secret.value.matches(&password));
             if same && secret.validity.admits(facts.now) {
-                matched = Some(secret.id.clone());
+                matched = Some(secret);
             }
         }
         matched.ok_or(Reason::TokenMismatch)
@@ -148,7 +148,7 @@ mod tests {
             now: Millis(0),
             ends_with_headers: true,
         };
-        TokenCheck { place, secrets: vec![secret] }.judge(&facts)
+        TokenCheck { place, secrets: vec![secret] }.judge(&facts).map(|secret| secret.id.clone())
     }
 
     type Row<'r> = (Place, &'r [(&'r str, &'r str)], Result<Option<Rc<str>>, Reason>);

@@ -21,6 +21,8 @@ pub enum Wrong {
     NotJson(String),
     /// The key means nothing here; what was probably meant.
     UnknownKey(Option<&'static str>),
+    /// The object has a key that means nothing there and is not quoted; what was probably meant.
+    UnknownMember(Option<&'static str>),
     /// The key occurs twice.
     DuplicateKey,
     /// The key must be there.
@@ -39,14 +41,18 @@ pub enum Wrong {
     Value(String, &'static str),
     /// A word that is not in the list: the word, the list, what was probably meant.
     Choice(String, String, Option<String>),
-    /// A provider that the catalogue does not have, and what was probably meant.
-    Provider(String, Option<String>),
+    /// A word that is not in the list and is not quoted: the list.
+    NotOneOf(String),
+    /// A provider that the catalogue does not have (nothing where it is not quoted), and what was probably meant.
+    Provider(Option<String>, Option<String>),
     /// A network with bits set behind its prefix: as written, as it should be.
     HostBits(String, String),
+    /// A form larger than `held_bytes` can afford: the most that it can, in bytes.
+    FormTooLarge(u64),
     /// A text that stands where a secret should.
     Placeholder,
-    /// An environment variable that is not set.
-    Unset(String),
+    /// An environment variable that is not set; nothing where its name could be a secret.
+    Unset(Option<String>),
     /// The policy of this place has the name already.
     NameTaken(String),
     /// Another policy governs the same requests.
@@ -59,13 +65,13 @@ impl Wrong {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotJson(_) => "not-json",
-            Self::UnknownKey(_) => "unknown-key",
+            Self::UnknownKey(_) | Self::UnknownMember(_) => "unknown-key",
             Self::DuplicateKey => "duplicate-key",
             Self::Missing => "missing-key",
             Self::Type(..) => "wrong-type",
             Self::EmptyList | Self::EmptyText | Self::EmptyObject => "empty",
-            Self::Rule(_) | Self::Value(..) => "invalid-value",
-            Self::Choice(..) => "unknown-word",
+            Self::Rule(_) | Self::Value(..) | Self::FormTooLarge(_) => "invalid-value",
+            Self::Choice(..) | Self::NotOneOf(_) => "unknown-word",
             Self::Provider(..) => "unknown-provider",
             Self::HostBits(..) => "host-bits",
             Self::Placeholder => "placeholder-secret",
@@ -84,6 +90,10 @@ impl fmt::Display for Wrong {
             Self::UnknownKey(Some(meant)) => {
                 write!(f, "is not a key that is known here; did you mean `{meant}`?")
             }
+            Self::UnknownMember(None) => f.write_str("has a key that is not known here"),
+            Self::UnknownMember(Some(meant)) => {
+                write!(f, "has a key that is not known here; did you mean `{meant}`?")
+            }
             Self::DuplicateKey => f.write_str("is there twice"),
             Self::Missing => f.write_str("is required"),
             Self::Type(expected, found) => write!(f, "must be {expected}, not {found}"),
@@ -96,18 +106,30 @@ impl fmt::Display for Wrong {
             Self::Choice(word, list, Some(meant)) => {
                 write!(f, "{word:?} is not one of {list}; did you mean {meant:?}?")
             }
-            Self::Provider(name, None) => {
-                write!(f, "{name:?} is not a provider of the catalogue; any other fits into a `scheme`")
-            }
-            Self::Provider(name, Some(meant)) => {
-                write!(f, "{name:?} is not a provider of the catalogue; did you mean {meant:?}?")
+            Self::NotOneOf(list) => write!(f, "is not one of {list}"),
+            Self::Provider(name, meant) => {
+                if let Some(name) = name {
+                    write!(f, "{name:?} ")?;
+                }
+                f.write_str("is not a provider of the catalogue; ")?;
+                match meant {
+                    None => f.write_str("any other fits into a `scheme`"),
+                    Some(meant) => write!(f, "did you mean {meant:?}?"),
+                }
             }
             Self::HostBits(written, meant) => {
                 write!(f, "{written:?} has bits set behind its prefix; write {meant:?}")
             }
+            Self::FormTooLarge(most) => write!(
+                f,
+                "the provider signs a form, which is sorted whole: `held_bytes` affords at most {most} bytes"
+            ),
             Self::Placeholder => f.write_str("the secret is a placeholder"),
-            Self::Unset(variable) => {
+            Self::Unset(Some(variable)) => {
                 write!(f, "the environment variable {variable:?} is not set in the Wasm VM")
+            }
+            Self::Unset(None) => {
+                f.write_str("the environment variable of that name is not set in the Wasm VM")
             }
             Self::NameTaken(name) => write!(f, "{name:?} is the name of an earlier policy"),
             Self::Rival(name) => {
@@ -149,6 +171,7 @@ impl Faults {
         let parent = |at: &str| at.rsplit_once('.').map_or(String::new(), |(parent, _)| format!("{parent}."));
         let meant = |error: &ConfigError| match error.wrong {
             Wrong::UnknownKey(Some(key)) => Some(format!("{}{key}", parent(&error.at))),
+            Wrong::UnknownMember(Some(key)) => Some(format!("{}.{key}", error.at)),
             _ => None,
         };
         let misspelled: Vec<String> = all.iter().filter_map(meant).collect();

@@ -14,8 +14,8 @@ use crate::policy::{Handshakes, Leaf};
 use std::rc::Rc;
 
 /// Reads the handshakes of a provider of the catalogue: one, or a list.
-pub(crate) fn read(node: &Node<'_>) -> Result<Vec<Handshake>, ConfigError> {
-    node.one_or_list()?.iter().map(read_one).collect()
+pub(crate) fn read(node: &Node<'_>) -> Result<Vec<Rc<Handshake>>, ConfigError> {
+    node.one_or_list()?.iter().map(|one| read_one(one).map(Rc::new)).collect()
 }
 
 fn read_one(node: &Node<'_>) -> Result<Handshake, ConfigError> {
@@ -85,7 +85,11 @@ pub(crate) fn switch(
     let shapes = provider.handshakes.clone();
     let sends_token = shapes.iter().any(|shape| shape.verify_token.is_some());
     let verify_tokens = if node.is_text() {
-        node.choice(&[("answer", ())])?;
+        if node.text()? != "answer" {
+            return Err(
+                node.error(Wrong::Rule(r#"must be the word "answer", or an object with `verify_tokens`"#))
+            );
+        }
         Vec::new()
     } else {
         let list = node.object(&["verify_tokens"])?.required("verify_tokens")?;

@@ -12,6 +12,8 @@ pub(crate) struct Node<'a> {
     at: String,
     value: &'a Json,
     faults: &'a Faults,
+    /// Whether nothing that stands here or below may be quoted: a secret can be in the wrong place.
+    is_hushed: bool,
 }
 
 /// An object; keys that are not known or there twice have been reported.
@@ -20,11 +22,17 @@ pub(crate) struct Object<'a> {
     at: String,
     members: &'a [(String, Json)],
     faults: &'a Faults,
+    is_hushed: bool,
 }
 
 impl<'a> Node<'a> {
     pub(crate) const fn root(value: &'a Json, faults: &'a Faults) -> Self {
-        Self { at: String::new(), value, faults }
+        Self { at: String::new(), value, faults, is_hushed: false }
+    }
+
+    /// The same, and no message quotes what stands here or below.
+    pub(crate) fn hushed(self) -> Self {
+        Self { is_hushed: true, ..self }
     }
 
     /// A value that stands elsewhere than in the operator's text.
@@ -32,7 +40,7 @@ impl<'a> Node<'a> {
     where
         'a: 'b,
     {
-        Node { at, value, faults: self.faults }
+        Node { at, value, faults: self.faults, is_hushed: self.is_hushed }
     }
 
     pub(crate) fn at(&self) -> &str {
@@ -41,7 +49,7 @@ impl<'a> Node<'a> {
 
     /// The place of a key of this object.
     pub(crate) fn child(&self, key: &str) -> Self {
-        Self { at: format!("{}.{key}", self.at), value: self.value, faults: self.faults }
+        Self { at: format!("{}.{key}", self.at), ..self.clone() }
     }
 
     /// What was read; nothing once what is wrong with it has been reported, so that reading can go on for the sake of
@@ -77,16 +85,23 @@ impl<'a> Node<'a> {
     /// The object. Keys that are not among these are reported.
     pub(crate) fn object(&self, known: &[&'static str]) -> Result<Object<'a>, ConfigError> {
         let Json::Object(members) = self.value else { return Err(self.type_error("an object")) };
-        let object = Object { at: self.at.clone(), members, faults: self.faults };
+        let object = self.as_object(members);
         for (index, (key, _)) in members.iter().enumerate() {
             if !known.contains(&key.as_str()) {
-                let wrong = Wrong::UnknownKey(near(key, known.iter().copied()));
-                self.report(ConfigError { at: object.place(key), wrong });
+                let meant = near(key, known.iter().copied());
+                self.report(match !self.is_hushed && (meant.is_some() || is_word(key)) {
+                    true => ConfigError { at: object.place(key), wrong: Wrong::UnknownKey(meant) },
+                    false => self.error(Wrong::UnknownMember(meant)),
+                });
             } else if members.iter().take(index).any(|(earlier, _)| earlier == key) {
                 self.report(ConfigError { at: object.place(key), wrong: Wrong::DuplicateKey });
             }
         }
         Ok(object)
+    }
+
+    fn as_object(&self, members: &'a [(String, Json)]) -> Object<'a> {
+        Object { at: self.at.clone(), members, faults: self.faults, is_hushed: self.is_hushed }
     }
 
     /// The members of an object with keys of the operator's choice, each there once; at least one.
@@ -95,10 +110,10 @@ impl<'a> Node<'a> {
         if members.is_empty() {
             return Err(self.error(Wrong::EmptyObject));
         }
-        let object = Object { at: self.at.clone(), members, faults: self.faults };
+        let object = self.as_object(members);
         let mut named = Vec::with_capacity(members.len());
         for (index, (key, value)) in members.iter().enumerate() {
-            let node = Node { at: object.place(key), value, faults: self.faults };
+            let node = object.node(key, value);
             if members.iter().take(index).any(|(earlier, _)| earlier == key) {
                 return Err(node.error(Wrong::DuplicateKey));
             }
@@ -113,7 +128,7 @@ impl<'a> Node<'a> {
         if items.is_empty() {
             return Err(self.error(Wrong::EmptyList));
         }
-        let node = |(index, value)| Node { at: format!("{}[{index}]", self.at), value, faults: self.faults };
+        let node = |(index, value)| Node { at: format!("{}[{index}]", self.at), value, ..self.clone() };
         Ok(items.iter().enumerate().map(node).collect())
     }
 
@@ -166,7 +181,11 @@ impl<'a> Node<'a> {
     pub(crate) fn not_one_of<'w>(&self, words: impl Iterator<Item = &'w str> + Clone) -> ConfigError {
         let word = self.text().unwrap_or_default();
         let list: Vec<String> = words.clone().map(|name| format!("{name:?}")).collect();
-        self.error(Wrong::Choice(word.to_owned(), list.join(", "), near(word, words).map(str::to_owned)))
+        let meant = near(word, words).map(str::to_owned);
+        if self.is_hushed || !(meant.is_some() || is_word(word)) {
+            return self.error(Wrong::NotOneOf(list.join(", ")));
+        }
+        self.error(Wrong::Choice(word.to_owned(), list.join(", "), meant))
     }
 
     /// The name of a header, in lower case (RFC 9110 5.1).
@@ -198,7 +217,11 @@ impl<'a> Object<'a> {
 
     pub(crate) fn get(&self, key: &str) -> Option<Node<'a>> {
         let (_, value) = self.members.iter().find(|(name, _)| name == key)?;
-        Some(Node { at: self.place(key), value, faults: self.faults })
+        Some(self.node(key, value))
+    }
+
+    fn node(&self, key: &str, value: &'a Json) -> Node<'a> {
+        Node { at: self.place(key), value, faults: self.faults, is_hushed: self.is_hushed }
     }
 
     pub(crate) fn required(&self, key: &str) -> Result<Node<'a>, ConfigError> {
@@ -217,6 +240,14 @@ impl<'a> Object<'a> {
             _ => Err(ConfigError { at: self.at.clone(), wrong: Wrong::Rule(complaint) }),
         }
     }
+}
+
+/// Whether a text could be a misspelt word of the vocabulary. What could not may be a secret in the wrong place: it is
+/// not quoted.
+pub(crate) fn is_word(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let is_of_a_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    text.len() <= 20 && digits <= 3 && text.bytes().all(is_of_a_word)
 }
 
 /// The word that was probably meant: the nearest one, if it is near enough.

@@ -3,11 +3,13 @@
 //! Responsible for `policies[n]` and everything in it but the requirement tree. Refuses to know other policies.
 
 use super::error::{ConfigError, Wrong};
-use super::node::Node;
+use super::node::{Node, Object};
 use super::{Reader, handshake, requirement};
+use crate::check::signature::content::Body;
+use crate::check::signature::form;
 use crate::path;
 use crate::policy::requirement::Requirement;
-use crate::policy::{Forward, Leaf, Mode, Policy};
+use crate::policy::{Check, Forward, Leaf, Mode, Policy};
 use crate::route::{HostPattern, Match, PathPattern};
 use crate::verdict::Reason;
 use std::collections::BTreeMap;
@@ -35,7 +37,9 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
     let object = node.object(&KEYS)?;
     let name = node.keep(object.required("name").and_then(|node| name(&node)));
     let rule = node.keep(object.get("match").map(|node| read_match(&node)).transpose());
+    reader.rule = rule.clone().flatten();
     let mut leaves = Vec::new();
+    let first_key = reader.keys.len();
     let before = reader.faults.count();
     let requirement = object.required("require").and_then(|node| requirement(&node, &mut leaves, reader));
     let requirement = node.keep(requirement);
@@ -46,10 +50,13 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
         }
         _ => Some(None),
     };
+    if handshakes.as_ref().is_some_and(Option::is_some) {
+        for key in reader.keys.iter_mut().skip(first_key) {
+            key.is_answering = key.signs_for_strangers;
+        }
+    }
     let mode = node.keep(object.get("mode").map_or(Ok(Mode::Enforce), |node| mode(&node, reader)));
-    let max_body_bytes = node.keep(object.get("max_body_bytes").map_or(Ok(1 << 20), |node| {
-        node.whole(0, 1 << 40, "must be a whole number of bytes, at most 1099511627776 (1 TiB)")
-    }));
+    let max_body_bytes = node.keep(max_body_bytes(node, &object, &leaves, reader));
     let content_types = node.keep(object.get("content_types").map(|node| media_types(&node)).transpose());
     let identity = Ok(vec![Rc::from("identity")]);
     let content_encodings =
@@ -73,6 +80,36 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
         })
     };
     Ok(policy())
+}
+
+/// A form is taken over whole at its end, so it must fit into what may be held.
+fn max_body_bytes(
+    node: &Node<'_>,
+    object: &Object<'_>,
+    leaves: &[Leaf],
+    reader: &Reader<'_>,
+) -> Result<u64, ConfigError> {
+    let (node, bytes) = match object.get("max_body_bytes") {
+        Some(node) => {
+            let complaint = "must be a whole number of bytes, at most 1099511627776 (1 TiB)";
+            let bytes = node.whole(0, 1 << 40, complaint)?;
+            (node, bytes)
+        }
+        None => (node.child("max_body_bytes"), 1 << 20),
+    };
+    let signs_form = |leaf: &Leaf| match &leaf.check {
+        Check::Signature(check) => check.scheme.signed.body() == Body::Form,
+        Check::Source(_) | Check::Token(_) => false,
+    };
+    match leaves.iter().any(signs_form) && bytes > most_form(reader) {
+        true => Err(node.error(Wrong::FormTooLarge(most_form(reader)))),
+        false => Ok(bytes),
+    }
+}
+
+/// The largest form that `held_bytes` can afford.
+const fn most_form(reader: &Reader<'_>) -> u64 {
+    reader.held_bytes.saturating_sub(form::BESIDE_BODY)
 }
 
 fn requirement(

@@ -5,10 +5,10 @@
 
 use super::error::{ConfigError, Wrong};
 use super::json::Json;
-use super::node::{Node, Object, is_header_name, near};
+use super::node::{Node, Object, is_header_name, is_word, near};
 use super::requirement::fingerprints;
 use super::secret::{self, Material};
-use super::{Reader, handshake};
+use super::{Reader, SigningKey, handshake};
 use crate::check::signature::content::{Body, Part, SignedContent, TemplateError};
 use crate::check::signature::field::{Field, Place};
 use crate::check::signature::freshness::{Freshness, Unit};
@@ -16,6 +16,7 @@ use crate::check::signature::json;
 use crate::check::signature::key::{Algorithm, Key};
 use crate::check::signature::mac::Encoding;
 use crate::check::signature::public_key::pem;
+use crate::check::signature::public_url::{Form as UrlForm, PublicUrl};
 use crate::check::signature::{Equality, Expected, Scheme, SignatureCheck};
 use crate::check::token::{Place as TokenPlace, TokenCheck};
 use crate::handshake::Handshake;
@@ -54,7 +55,7 @@ enum Block {
 struct Entry {
     block: Block,
     delivery_id: Option<Field>,
-    handshakes: Vec<Handshake>,
+    handshakes: Vec<Rc<Handshake>>,
 }
 
 /// Reads `signature`; nothing where all that is wrong with it has been reported.
@@ -77,17 +78,35 @@ pub(crate) fn read_signature(node: &Node<'_>, reader: &mut Reader<'_>) -> Result
             return Ok(Some(Leaf { check: Check::Token(token), provider, delivery_id, handshakes }));
         }
     };
-    let keys = secrets.into_iter().filter_map(|(node, secret)| {
-        let key = key(&node, secret, scheme.algorithm, &form);
-        node.keep(key)
-    });
-    let secrets = keys.collect();
+    let signs_for_strangers = handshakes.iter().any(|handshake| handshake.signs_for_strangers());
+    reader.signatures = reader.signatures.saturating_add(1);
+    let mut keys = Vec::with_capacity(secrets.len());
+    for (node, secret) in secrets {
+        let Some(key) = node.keep(key(&node, secret, scheme.algorithm, &form)) else { continue };
+        if let Some(fingerprint) = key.value.fingerprint() {
+            let (at, signature) = (node.at().to_owned(), reader.signatures);
+            reader.keys.push(SigningKey {
+                at,
+                signature,
+                fingerprint,
+                signs_for_strangers,
+                is_answering: false,
+            });
+        }
+        keys.push(key);
+    }
+    let secrets = keys;
     let check = signature_check(&object, scheme, secrets, reader)?;
     if check.scheme.signed.body() == Body::Unsigned && check.scheme.require.is_empty() {
         reader.warn(&source, "body-not-signed", "the signature does not cover the body");
     }
+    if check.scheme.signed.can_be_extended() {
+        let text = "SHA-256 over secret and body can be extended by whoever has seen one delivery (a body with NUL is \
+                    refused for it), and signs no time; prefer a scheme of the provider's with an HMAC";
+        reader.warn(&source, "length-extension", text);
+    }
     let delivery_id = check.scheme.delivery_id.clone();
-    Ok(Some(Leaf { check: Check::Signature(Box::new(check)), provider, delivery_id, handshakes }))
+    Ok(Some(Leaf { check: Check::Signature(Rc::new(check)), provider, delivery_id, handshakes }))
 }
 
 /// The `provider` or `scheme` of a signature, with its place and the provider's name.
@@ -122,7 +141,7 @@ fn signature_check(
     }
     let signs_url = scheme.signed.has(&Part::Url) || scheme.signed.has(&Part::UrlNoQuery);
     let public_url = match (object.get("public_url"), signs_url) {
-        (Some(node), true) => Some(public_url(&node)?),
+        (Some(node), true) => Some(public_url(&node, scheme.signed.url_touches_body(), reader)?),
         (Some(node), false) => return Err(node.error(Wrong::Rule("the scheme does not sign the URL"))),
         (None, true) => {
             return Err(object
@@ -132,7 +151,8 @@ fn signature_check(
         }
         (None, false) => None,
     };
-    Ok(SignatureCheck { scheme, secrets, public_url })
+    let has_exact_paths = reader.has_exact_paths();
+    Ok(SignatureCheck { scheme, secrets, public_url, has_exact_paths })
 }
 
 fn key(
@@ -172,7 +192,8 @@ fn from_catalogue(source: &Node<'_>, name: &str) -> Result<Option<Entry>, Config
     let Json::Object(blocks) = &catalogue else { return Err(source.error(Wrong::EmptyObject)) };
     let Some((_, block)) = blocks.iter().find(|(known, _)| known == name) else {
         let meant = near(name, blocks.iter().map(|(known, _)| known.as_str())).map(str::to_owned);
-        return Err(source.error(Wrong::Provider(name.to_owned(), meant)));
+        let quoted = (meant.is_some() || is_word(name)).then(|| name.to_owned());
+        return Err(source.error(Wrong::Provider(quoted, meant)));
     };
     let block = source.elsewhere(format!("providers.{name}"), block).object(&provider::KEYS)?;
     let handshakes = block.get("handshake").map_or(Ok(Vec::new()), |node| handshake::read(&node))?;
@@ -271,6 +292,9 @@ fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
     let wrong = |error| match error {
         TemplateError::Unbalanced => Wrong::Rule("has a `{` or `}` without its counterpart"),
         TemplateError::TwoBodies => Wrong::Rule("has `{body}` or `{form}` more than once"),
+        TemplateError::HeaderBesideForm => Wrong::Rule(
+            "has a header beside `{form}`: nothing would show where one ends; put a text between them",
+        ),
         TemplateError::SignsNothing => Wrong::Rule("has neither `{body}` nor the URL: it would sign nothing"),
         TemplateError::Unknown(name) => Wrong::Value(format!("{{{name}}}"), "is not a placeholder"),
     };
@@ -413,17 +437,39 @@ fn equality(node: &Node<'_>) -> Result<Equality, ConfigError> {
     Ok(Equality { place, expected })
 }
 
-/// The base that the provider puts before path and query; without a slash at its end.
-fn public_url(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+/// The base that the provider puts before path and query, or whole URLs. Neither is quoted: a token can be part of it.
+fn public_url(node: &Node<'_>, is_pinned: bool, reader: &Reader<'_>) -> Result<PublicUrl, ConfigError> {
+    let mut urls = Vec::new();
+    for entry in node.one_or_list()? {
+        urls.push(absolute_url(&entry)?);
+    }
+    let free = PublicUrl::new(urls.clone(), UrlForm::Free);
+    if urls.iter().any(|url| url.contains('?')) && !free.is_whole_for(|path| reader.governs(path)) {
+        return Err(node.error(Wrong::Rule("has a query, and a path that the policy does not govern")));
+    }
+    if !is_pinned {
+        return Ok(free);
+    }
+    if free.is_whole_for(|path| reader.governs(path)) {
+        return Ok(PublicUrl::new(urls, UrlForm::PinnedWhole));
+    }
+    if urls.len() > 1 || !reader.has_exact_paths() {
+        let complaint = "must be the whole URL, or a list of them, as entered at the sender (a base will do where all \
+                         paths of the policy are exact): where the URL touches the body in `signed`, a piece of one \
+                         could be moved into the other";
+        return Err(node.error(Wrong::Rule(complaint)));
+    }
+    Ok(PublicUrl::new(urls, UrlForm::PinnedBase))
+}
+
+fn absolute_url(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
     let text = node.filled_text()?;
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    match host {
-        Some(host) if !host.starts_with('/') && !host.is_empty() && !host.contains(['?', '#', ' ']) => {
-            Ok(Rc::from(text.trim_end_matches('/')))
-        }
-        _ => {
-            let complaint = "is not the base of a URL, such as https://hooks.example.com";
-            Err(node.error(Wrong::Value(text.to_owned(), complaint)))
-        }
+    let is_url = host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?']));
+    if is_url && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        Ok(Rc::from(text))
+    } else {
+        let complaint = "is not an absolute URL or the base of one, such as https://hooks.example.com";
+        Err(node.error(Wrong::Rule(complaint)))
     }
 }

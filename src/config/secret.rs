@@ -40,7 +40,8 @@ pub(crate) fn read_list<'a>(
     reader: &mut Reader<'_>,
 ) -> Result<Vec<(Node<'a>, Secret<Material>)>, ConfigError> {
     let mut secrets: Vec<(Node<'a>, Secret<Material>)> = Vec::new();
-    for entry in node.list()? {
+    // A secret may have been written where a name or a key should be: nothing of this is quoted.
+    for entry in node.clone().hushed().list()? {
         let Some(secret) = entry.keep(read(&entry, reader)) else { continue };
         if secret.id.is_some() && secrets.iter().any(|(_, earlier)| earlier.id == secret.id) {
             entry.report(entry.error(Wrong::Rule("another secret of this list has the same `id`")));
@@ -100,7 +101,10 @@ fn from_environment(
     if !is_name || name.len() > 128 {
         return Err(source.error(Wrong::Rule("is not the name of an environment variable")));
     }
-    let unset = || source.error(Wrong::Unset(name.to_owned()));
+    let is_quoted = name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name.len() <= 64
+        && !name.bytes().any(|byte| byte.is_ascii_lowercase());
+    let unset = || source.error(Wrong::Unset(is_quoted.then(|| name.to_owned())));
     let mut text = (reader.env)(name).ok_or_else(unset)?;
     let mut place = (source, "the environment variable is empty");
     if let Some(key) = key {
@@ -167,14 +171,12 @@ fn id(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
     if text.len() <= 64 && text.bytes().all(fits) {
         Ok(Rc::from(text))
     } else {
-        Err(node.error(Wrong::Value(text.to_owned(), "is not an id: at most 64 of A-Z a-z 0-9 _ . -")))
+        Err(node.error(Wrong::Rule("is not an id: at most 64 of A-Z a-z 0-9 _ . -")))
     }
 }
 
 fn instant(node: &Node<'_>) -> Result<Millis, ConfigError> {
     let text = node.filled_text()?;
-    rfc3339(text).ok_or_else(|| {
-        let complaint = "is not a time in RFC 3339, such as 2027-01-31T00:00:00Z";
-        node.error(Wrong::Value(text.to_owned(), complaint))
-    })
+    rfc3339(text)
+        .ok_or_else(|| node.error(Wrong::Rule("is not a time in RFC 3339, such as 2027-01-31T00:00:00Z")))
 }

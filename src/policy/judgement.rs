@@ -5,10 +5,12 @@
 
 use super::requirement::State;
 use super::{Check, Leaf, Policy, Step, is_tunnel};
-use crate::check::signature::Running;
-use crate::handshake::{Candidate, Handshake, MOST_SIGNED, may_be_signed};
+use crate::budget::{Budget, Share, heap};
+use crate::check::signature::{End, Running};
+use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
 use crate::reply::Reply;
-use crate::request::Facts;
+use crate::request::{Facts, Millis};
+use crate::secret::Validity;
 use crate::verdict::{Outcome, Reason, Record, Ruling, Verdict};
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -22,6 +24,8 @@ pub(super) struct Judgement {
     /// What each leaf that held adds to the record.
     secret_ids: Vec<(usize, Rc<str>)>,
     delivery_ids: Vec<Option<Rc<str>>>,
+    /// The tokens that held, by leaf, and when they are valid: a body can come slowly.
+    tokens: Vec<(usize, Validity)>,
     /// Which secret signed, by leaf.
     signer: Vec<(usize, usize)>,
     pub(super) record: Record,
@@ -36,13 +40,14 @@ impl Judgement {
             running: Vec::new(),
             secret_ids: Vec::new(),
             signer: Vec::new(),
+            tokens: Vec::new(),
             delivery_ids: policy.leaves.iter().map(delivery_id).collect(),
             record: Record { policy: Some(policy.name.clone()), ..Record::default() },
         }
     }
 
     /// All that the headers tell, cheap before dear.
-    pub(super) fn headers(mut self, facts: &Facts<'_>) -> Step {
+    pub(super) fn headers(mut self, facts: &Facts<'_>, budget: &Budget) -> Step {
         self.record.checks.path = Outcome::Pass;
         let policy = self.policy.clone();
         if is_tunnel(facts) {
@@ -63,7 +68,7 @@ impl Judgement {
                 return Step::Settled(self.settle(Err(reason)));
             }
         }
-        self.body(facts)
+        self.body(facts, budget)
     }
 
     /// The handshake that the provider does not sign, if the request has its shape.
@@ -126,9 +131,13 @@ impl Judgement {
         for (index, leaf) in open {
             let outcome = match &leaf.check {
                 Check::Source(check) => check.judge(facts.source).map(|()| None),
-                Check::Token(check) => check.judge(facts),
+                Check::Token(check) => check.judge(facts).map(|secret| {
+                    self.tokens.push((index, secret.validity));
+                    secret.id.clone()
+                }),
                 Check::Signature(check) => match check.begin(facts) {
                     Ok(running) => {
+                        self.running.reserve_exact(1);
                         self.running.push((index, running));
                         continue;
                     }
@@ -139,17 +148,63 @@ impl Judgement {
         }
     }
 
-    fn finish_signatures(&mut self) {
+    /// Judges what the end of the body tells. `could_be_signed` where the body could be a value that a handshake signs.
+    fn finish_signatures(&mut self, end: &mut End, could_be_signed: bool) {
+        let mut needing = self.needing_body();
         for (index, running) in std::mem::take(&mut self.running) {
-            let outcome = running.finish().map(|held| {
-                if let (Some(slot), Some(id)) = (self.delivery_ids.get_mut(index), held.delivery_id) {
+            let body = match running.needs_body() {
+                true if needing > 1 => end.body.clone(),
+                true => end.body.take(),
+                false => None,
+            };
+            needing = needing.saturating_sub(usize::from(running.needs_body()));
+            let outcome = running.finish(End { now: end.now, body }).and_then(|verified| {
+                let signs_for_strangers =
+                    self.policy.leaves.get(index).is_some_and(Leaf::signs_for_strangers);
+                if could_be_signed && signs_for_strangers {
+                    return Err(Reason::SignatureMismatch);
+                }
+                if let (Some(slot), Some(id)) = (self.delivery_ids.get_mut(index), verified.delivery_id) {
                     *slot = Some(id);
                 }
-                self.signer.push((index, held.secret));
-                held.secret_id
+                self.signer.push((index, verified.secret));
+                Ok(verified.secret_id)
             });
             self.note(index, outcome);
         }
+    }
+
+    /// A token that was valid when the headers came may not be any more. Says whether one is not.
+    fn expire_tokens(&mut self, now: Millis) -> bool {
+        let mut has_expired = false;
+        for (index, validity) in std::mem::take(&mut self.tokens) {
+            if !validity.admits(now) {
+                self.secret_ids.retain(|(leaf, _)| *leaf != index);
+                self.note(index, Err(Reason::TokenMismatch));
+                has_expired = true;
+            }
+        }
+        has_expired
+    }
+
+    /// How many checks need the whole body at its end.
+    fn needing_body(&self) -> usize {
+        self.running.iter().filter(|(_, running)| running.needs_body()).count()
+    }
+
+    /// The bytes that are kept of the request until it ends.
+    fn kept_bytes(&self) -> usize {
+        let running = self.running.iter().map(|(_, running)| running.kept_bytes());
+        let ids = self.delivery_ids.iter().flatten().map(|id| id.len().saturating_add(16));
+        let vectors = [
+            heap(&self.states),
+            heap(&self.running),
+            heap(&self.secret_ids),
+            heap(&self.delivery_ids),
+            heap(&self.tokens),
+            heap(&self.record.secret_ids),
+        ];
+        vectors.into_iter().chain(running).chain(ids).fold(0, usize::saturating_add)
     }
 
     fn note(&mut self, index: usize, outcome: Result<Option<Rc<str>>, Reason>) {
@@ -177,7 +232,7 @@ impl Judgement {
     }
 
     /// What the declared length tells, and whether the body must be waited for.
-    fn body(mut self, facts: &Facts<'_>) -> Step {
+    fn body(mut self, facts: &Facts<'_>, budget: &Budget) -> Step {
         let limit = self.policy.max_body_bytes;
         let declared = if facts.ends_with_headers { Some(0) } else { facts.content_length() };
         if declared.is_some_and(|length| length > limit) {
@@ -193,8 +248,16 @@ impl Judgement {
         let shapes = self.policy.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
         let signed = shapes.filter(|shape| shape.is_signed);
         let handshakes = signed.filter_map(|shape| shape.recognise(facts)).collect();
-        let check = BodyCheck { judgement: self, seen: 0, handshakes, could_be_signed: true };
-        if facts.ends_with_headers { Step::Settled(check.finish()) } else { Step::AwaitBody(check) }
+        let share = budget.share();
+        let mut check = BodyCheck { judgement: self, seen: 0, handshakes, could_be_signed: true, share };
+        if facts.ends_with_headers {
+            let body = Some(Vec::new());
+            return Step::Settled(check.finish(End { now: facts.now, body }));
+        }
+        match check.keep(0) {
+            true => Step::AwaitBody(check),
+            false => Step::Settled(check.judgement.settle(Err(Reason::Overloaded))),
+        }
     }
 
     /// Ends the judgement.
@@ -257,14 +320,17 @@ pub struct BodyCheck {
     handshakes: Vec<Candidate>,
     /// Whether every byte so far could be one of a value that a handshake signs.
     could_be_signed: bool,
+    /// What is kept for the request, of all that may be kept.
+    share: Share,
 }
 
 impl BodyCheck {
-    /// Takes the next bytes of the body. Breaks with the ruling when the body is larger than the policy admits.
+    /// Takes the next bytes of the body. Breaks with the ruling when the body is larger than the policy admits, or what
+    /// must be kept of it is more than may be.
     pub fn update(mut self, chunk: &[u8]) -> ControlFlow<Ruling, Self> {
         self.seen = self.seen.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if self.seen > self.judgement.policy.max_body_bytes {
-            return ControlFlow::Break(self.end(Err(Reason::BodyTooLarge)));
+            return ControlFlow::Break(self.settle(Err(Reason::BodyTooLarge)));
         }
         self.could_be_signed = self.could_be_signed && chunk.iter().all(may_be_signed);
         for (_, running) in &mut self.judgement.running {
@@ -273,34 +339,60 @@ impl BodyCheck {
         for candidate in &mut self.handshakes {
             candidate.update(chunk);
         }
-        ControlFlow::Continue(self)
+        self.or_overloaded(0)
     }
 
-    /// Ends the body.
-    pub fn finish(mut self) -> Ruling {
-        self.judgement.finish_signatures();
+    /// To be called when the last bytes have been taken. Breaks with the ruling where the whole body is needed and there
+    /// is no room for it.
+    pub fn close(self) -> ControlFlow<Ruling, Self> {
+        let length = usize::try_from(self.seen).unwrap_or(usize::MAX);
+        let whole = length.saturating_mul(self.judgement.needing_body());
+        self.or_overloaded(whole)
+    }
+
+    /// Whether [`BodyCheck::finish`] needs the whole body once more.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        self.judgement.needing_body() > 0
+    }
+
+    fn or_overloaded(mut self, more: usize) -> ControlFlow<Ruling, Self> {
+        match self.keep(more) {
+            true => ControlFlow::Continue(self),
+            false => ControlFlow::Break(self.settle(Err(Reason::Overloaded))),
+        }
+    }
+
+    /// Takes from the budget what is kept now, and so many bytes more. False where it does not have them.
+    fn keep(&mut self, more: usize) -> bool {
+        let handshakes = self.handshakes.iter().map(Candidate::kept_bytes);
+        let kept = handshakes.fold(self.judgement.kept_bytes(), usize::saturating_add);
+        self.share.resize(kept.saturating_add(size_of::<Self>()).saturating_add(more))
+    }
+
+    /// Ends the body. `end` has the whole of it where [`BodyCheck::needs_body`] says so; more than one check that needs
+    /// it gets a copy each.
+    pub fn finish(mut self, mut end: End) -> Ruling {
+        let length = usize::try_from(self.seen).unwrap_or(usize::MAX);
+        if self.needs_body() && end.body.as_ref().map(Vec::len) != Some(length) {
+            return self.settle(Err(Reason::HostFault));
+        }
+        let could_be_signed = self.could_be_signed && (1..=MOST_SIGNED).contains(&length);
+        let has_expired = self.judgement.expire_tokens(end.now);
+        self.judgement.finish_signatures(&mut end, could_be_signed);
         match self.judgement.state() {
             State::Held => match self.answer() {
                 Some(answer) => {
                     self.judgement.record.body_bytes = Some(self.seen);
                     self.judgement.answered(answer)
                 }
-                None if self.is_signed_by_a_handshake() => self.end(Err(Reason::SignatureMismatch)),
-                None => self.end(Ok(())),
+                None => self.settle(Ok(())),
             },
-            State::Failed(reason) => self.end(Err(reason)),
-            State::Open => self.end(Err(Reason::HostFault)),
+            State::Failed(reason) => self.settle(Err(reason)),
+            // What the token made needless was not judged.
+            State::Open if has_expired => self.settle(Err(Reason::TokenMismatch)),
+            State::Open => self.settle(Err(Reason::HostFault)),
         }
-    }
-
-    /// Whether the signature could be the one that a handshake put under a value of a stranger's choice.
-    fn is_signed_by_a_handshake(&self) -> bool {
-        let length = usize::try_from(self.seen).unwrap_or(usize::MAX);
-        let Some(handshakes) = &self.judgement.policy.handshakes else { return false };
-        self.could_be_signed
-            && (1..=MOST_SIGNED).contains(&length)
-            && self.judgement.states.get(handshakes.leaf) == Some(&State::Held)
-            && handshakes.shapes.iter().any(Handshake::signs_for_strangers)
     }
 
     /// The answer, where the request is a handshake that the provider's own check let through.
@@ -324,7 +416,7 @@ impl BodyCheck {
         self.judgement.record(self.only_length_is_open())
     }
 
-    fn end(mut self, outcome: Result<(), Reason>) -> Ruling {
+    fn settle(mut self, outcome: Result<(), Reason>) -> Ruling {
         self.judgement.record.body_bytes = Some(self.seen);
         self.judgement.settle(outcome)
     }

@@ -15,6 +15,9 @@ pub(super) const TICK: u32 = 1000;
 /// How long a body that has come may stay undelivered.
 const PATIENCE: i64 = 2000;
 
+/// How many held requests are looked at in one tick: each costs calls to the host, and a stranger can hold many.
+const LOOKS: usize = 1000;
+
 /// The first Envoy with the option.
 const FIRST_ENVOY: (u64, u64) = (1, 35);
 
@@ -38,6 +41,8 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     held: RefCell<BTreeMap<u32, Held>>,
+    /// The last context that was looked at.
+    looked_at: Cell<u32>,
     is_proven: Cell<bool>,
     is_version_checked: Cell<bool>,
 }
@@ -76,18 +81,27 @@ impl Holding {
         self.is_proven.get()
     }
 
-    /// Takes a request whose body has come and was not delivered in time. The effective context is then its own.
-    pub(super) fn take_stuck(&self, now: Millis) -> Option<Held> {
-        let waiting: Vec<u32> = {
+    /// Takes the requests whose body has come and was not delivered in time, each with its own context effective. Looks
+    /// at so many a call, in turn.
+    pub(super) fn each_stuck(&self, now: Millis, mut refuse: impl FnMut(Held)) {
+        let due: Vec<(u32, u64)> = {
             let held = self.held.borrow();
+            let after = self.looked_at.get();
+            let in_turn = held.range(after.saturating_add(1)..).chain(held.range(..=after));
             let is_due = |held: &Held| now.0.saturating_sub(held.since.0) >= PATIENCE;
-            held.iter().filter(|(_, held)| is_due(held)).map(|(context, _)| *context).collect()
+            let due = in_turn.take(LOOKS).filter(|(_, held)| is_due(held));
+            due.map(|(context, held)| (*context, held.size)).collect()
         };
-        waiting.into_iter().find_map(|context| {
-            raw::set_effective_context(context).ok()?;
-            let size = self.held.borrow().get(&context)?.size;
-            if received() > size { self.held.borrow_mut().remove(&context) } else { None }
-        })
+        for (context, size) in due {
+            self.looked_at.set(context);
+            if raw::set_effective_context(context).is_err() || received() <= size {
+                continue;
+            }
+            let stuck = self.held.borrow_mut().remove(&context);
+            if let Some(stuck) = stuck {
+                refuse(stuck);
+            }
+        }
     }
 
     /// Once a VM: whether the host is too old to have the option. An Envoy that does not tell its version is not.

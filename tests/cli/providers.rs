@@ -101,7 +101,7 @@ fn a_page_has_everything_about_a_provider() {
             ],
         ),
         ("gocardless", &["\"deny_status\": { \"signature_mismatch\": 498 }"]),
-        ("twilio", &["\"public_url\": \"https://hooks.example.com\""]),
+        ("twilio", &["\"public_url\": \"https://hooks.example.com/hooks/twilio\""]),
     ] {
         let page = page(name);
         for word in words {

@@ -1,7 +1,8 @@
 //! A request in one value, judged by the core as the proxy would: headers first, then the body in chunks.
 
 use std::ops::ControlFlow;
-use webhook_guard::policy::{Edits, PolicySet, Step};
+use webhook_guard::check::signature::End;
+use webhook_guard::policy::{BodyCheck, Edits, PolicySet, Step};
 use webhook_guard::request::{Facts, Headers, Millis};
 use webhook_guard::verdict::Ruling;
 
@@ -23,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) source: Option<String>,
     pub(crate) route_policy: Option<String>,
     pub(crate) now: Millis,
+    /// When the body ended, where that is later.
+    pub(crate) ended: Option<Millis>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -32,6 +35,20 @@ pub(crate) fn codes(ruling: Option<&Ruling>) -> (&'static str, &'static str) {
 }
 
 impl Request {
+    pub(crate) fn to_headers(&self) -> Headers {
+        Headers::from_pairs(self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
+    }
+
+    pub(crate) fn facts<'a>(&'a self, headers: &'a Headers, ends_with_headers: bool) -> Facts<'a> {
+        Facts {
+            headers,
+            source: self.source.as_deref().map(str::as_bytes),
+            route_policy: self.route_policy.as_deref().map(str::as_bytes),
+            now: self.now,
+            ends_with_headers,
+        }
+    }
+
     /// What is changed in it, and what becomes of it: no ruling where it is left alone.
     pub(crate) fn judge(
         &self,
@@ -39,17 +56,12 @@ impl Request {
         framing: Framing,
         chunk: usize,
     ) -> (Edits, Option<Ruling>) {
-        let length = self.body.len().to_string();
-        let declared = (framing == Framing::Declared).then_some((&b"content-length"[..], length.as_bytes()));
-        let given = self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-        let headers = Headers::from_pairs(given.chain(declared));
-        let opening = policies.open(&Facts {
-            headers: &headers,
-            source: self.source.as_deref().map(str::as_bytes),
-            route_policy: self.route_policy.as_deref().map(str::as_bytes),
-            now: self.now,
-            ends_with_headers: framing == Framing::HeadersOnly,
-        });
+        let mut given = self.clone();
+        if framing == Framing::Declared {
+            given.headers.push(("content-length".to_owned(), self.body.len().to_string().into()));
+        }
+        let headers = given.to_headers();
+        let opening = policies.open(&self.facts(&headers, framing == Framing::HeadersOnly));
         let ruling = match opening.step {
             Step::Leave => None,
             Step::Settled(ruling) => Some(ruling),
@@ -57,10 +69,20 @@ impl Request {
                 let end = self.body.chunks(chunk.max(1)).try_fold(check, |check, bytes| check.update(bytes));
                 Some(match end {
                     ControlFlow::Break(ruling) => ruling,
-                    ControlFlow::Continue(check) => check.finish(),
+                    ControlFlow::Continue(check) => self.end(check),
                 })
             }
         };
         (opening.edits, ruling)
+    }
+
+    fn end(&self, check: BodyCheck) -> Ruling {
+        match check.close() {
+            ControlFlow::Break(ruling) => ruling,
+            ControlFlow::Continue(check) => {
+                let body = check.needs_body().then(|| self.body.clone());
+                check.finish(End { now: self.ended.unwrap_or(self.now), body })
+            }
+        }
     }
 }

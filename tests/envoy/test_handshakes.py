@@ -31,7 +31,7 @@ def policy(name: str, handshake: object = "answer", *, secret: str = KEY, **extr
 
 
 CONFIG = {"policies": [
-    policy("slack"), policy("zoom"), policy("x"), policy("dropbox"), policy("twitch"), policy("asana"), policy("okta"),
+    policy("slack"), policy("zoom"), policy("x"), policy("dropbox"), policy("twitch"), policy("okta"),
     policy("cloudevents"), policy("xero"), policy("discord", secret=ED25519),
     policy("trello", public_url="https://hooks.example.com"),
     policy("meta", {"verify_tokens": [{"value": VERIFY}]}),
@@ -104,7 +104,6 @@ ANSWERS = {
     "discord-event-ping": (lambda: discord(b'{"version":1,"application_id":"1","type":0}'), 204, {}, ""),
     "discord-interaction-ping": (lambda: discord(b'{"id":"1","token":"t","type":1,"version":1}'),
                                  200, {"content-type": "application/json"}, {"type": 1}),
-    "asana": (lambda: get("/asana", [(b"x-hook-secret", ECHO.encode())], b"POST"), 200, {"x-hook-secret": ECHO}, ""),
     "okta": (lambda: get("/okta", [(b"x-okta-verification-challenge", ECHO.encode())]),
              200, {"content-type": "application/json"}, {"verification": ECHO}),
     "cloudevents": (lambda: get("/cloudevents", [(b"webhook-request-origin", b"eventgrid.azure.net")], b"OPTIONS"),

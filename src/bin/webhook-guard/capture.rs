@@ -110,6 +110,14 @@ pub(crate) fn read(bytes: &[u8], directory: &Path, entry: usize) -> Result<Captu
 }
 
 impl Capture {
+    /// The URL as it was entered at the sender: `public_url` as it is where it ends with the target, else as its base.
+    pub(crate) fn whole_url(&self, public_url: &str) -> String {
+        match public_url.ends_with(&self.target) {
+            true => public_url.to_owned(),
+            false => format!("{}{}", public_url.trim_end_matches('/'), self.target),
+        }
+    }
+
     /// The first value of a header, whatever its case.
     pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
         let mut named = self.fields.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));

@@ -79,7 +79,7 @@ impl Catalogue {
             let text = json!({ "policies": policies }).to_string();
             let wrong = match config::parse(text.as_bytes(), &|_| None) {
                 Err(error) => error.wrong,
-                Ok(_) => Wrong::Provider(name.to_owned(), None),
+                Ok(_) => Wrong::Provider(Some(name.to_owned()), None),
             };
             Failure(format!("{wrong} (`webhook-guard providers` lists them)"))
         })

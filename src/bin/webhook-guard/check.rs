@@ -151,6 +151,7 @@ fn own(plugin: &Plugin, env: &dyn Fn(&str) -> Option<String>, findings: &mut Fin
     for error in &errors {
         let at = plugin.position(error);
         if let Wrong::Unset(variable) = &error.wrong {
+            let variable = variable.as_deref().unwrap_or("the variable");
             let text = format!("{}: {variable} is not set here, so the secret was not looked at", error.at);
             findings.add(Severity::Note, error.wrong.code(), at, text);
         } else {
@@ -164,7 +165,7 @@ fn own(plugin: &Plugin, env: &dyn Fn(&str) -> Option<String>, findings: &mut Fin
 
 fn text(list: &[Finding], files: &[File]) -> String {
     let mut text = String::new();
-    let unset = Wrong::Unset(String::new()).code();
+    let unset = Wrong::Unset(None).code();
     for Finding { path, position, severity, code, message } in list.iter().filter(|one| one.code != unset) {
         let word = severity.tone().paint(severity.word());
         let Position { line, column } = position;

@@ -120,9 +120,14 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<Answer, Failure> {
         now,
     };
     let base = base(arguments, &delivery, &mut findings);
-    delivery.public_url = base.as_deref().map(|base| Rc::from(base.trim_end_matches('/')));
+    let target = delivery.request.target.clone();
+    delivery.public_url = base.as_deref().map(|base| {
+        let base = base.strip_suffix(target.as_str()).unwrap_or(base);
+        Rc::from(base.trim_end_matches('/'))
+    });
     let Some(first) = secrets.first() else { return Err(Failure("there is no secret".to_owned())) };
-    let configured = configured(&source, first, base.as_deref())?;
+    let whole = base.as_deref().map(|base| delivery.request.whole_url(base));
+    let configured = configured(&source, first, whole.as_deref())?;
     let handshakes = configured.as_ref().map_or(&[][..], |leaf| leaf.handshakes.as_slice());
     findings.extend(finding::all(&delivery, &behind, handshakes));
     let judged = configured.as_ref().map_err(Clone::clone).map(|leaf| judge_leaf(leaf, &delivery));
@@ -193,17 +198,21 @@ fn base(arguments: &DoctorArguments, delivery: &Delivery, findings: &mut Vec<Fin
 fn configured(
     source: &Value,
     secret: &Secret,
-    base: Option<&str>,
+    public_url: Option<&str>,
 ) -> Result<Result<Leaf, ConfigError>, Failure> {
     let mut signature = source.clone();
     if let Some(members) = signature.as_object_mut() {
         members.insert("secrets".to_owned(), json!([{ "env": "SECRET" }]));
-        if let Some(base) = base {
-            members.insert("public_url".to_owned(), json!(base));
+        if let Some(public_url) = public_url {
+            members.insert("public_url".to_owned(), json!(public_url));
         }
     }
-    let text =
-        json!({ "policies": [{ "name": "doctor", "require": { "signature": signature } }] }).to_string();
+    let policy = json!({
+        "name": "doctor",
+        "match": { "path": { "prefix": "/" } },
+        "require": { "signature": signature },
+    });
+    let text = json!({ "policies": [policy] }).to_string();
     match config::parse(text.as_bytes(), &|_| Some(secret.text.clone())) {
         Ok(configuration) => {
             let leaf = configuration.policies.iter().flat_map(|policy| &policy.leaves).next().cloned();

@@ -10,7 +10,7 @@ use crate::terminal::{Answer, Cell, Failure, Format, Table, Tone};
 use crate::words;
 use clap::Args;
 use serde_json::{Value, json};
-use webhook_guard::check::signature::SignatureCheck;
+use webhook_guard::check::signature::{End, SignatureCheck};
 use webhook_guard::check::token::{Place, TokenCheck};
 use webhook_guard::policy::requirement::Requirement;
 use webhook_guard::policy::{Check, Leaf, Policy, PolicySet};
@@ -274,20 +274,21 @@ fn leaf_name(leaf: &Leaf) -> String {
 fn leaf_outcome(leaf: &Leaf, facts: &Facts<'_>, body: &[u8]) -> Result<String, Reason> {
     let id = match &leaf.check {
         Check::Source(check) => return check.judge(facts.source).map(|()| String::new()),
-        Check::Token(check) => check.judge(facts)?,
+        Check::Token(check) => check.judge(facts)?.id.clone(),
         Check::Signature(check) => signature(check, facts, body)?,
     };
     Ok(id.map_or(String::new(), |id| format!("by the secret {id}")))
 }
 
 fn signature(
-    check: &SignatureCheck,
+    check: &std::rc::Rc<SignatureCheck>,
     facts: &Facts<'_>,
     body: &[u8],
 ) -> Result<Option<std::rc::Rc<str>>, Reason> {
     let mut running = check.begin(facts)?;
     running.update(body);
-    running.finish().map(|held| held.secret_id)
+    let body = running.needs_body().then(|| body.to_vec());
+    running.finish(End { now: facts.now, body }).map(|verified| verified.secret_id)
 }
 
 fn policies_table(candidates: &[(String, bool, String)]) -> Table {

@@ -10,10 +10,11 @@ use serde_json::Value;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 use time::OffsetDateTime;
-use webhook_guard::check::signature::content::{self, Body, Values};
+use webhook_guard::check::signature::content::{Body, Rendered, Values};
 use webhook_guard::check::signature::field::{Field, Place};
+use webhook_guard::check::signature::form::Form;
 use webhook_guard::check::signature::freshness::Unit;
-use webhook_guard::check::signature::key::{Algorithm, Attempt, Key};
+use webhook_guard::check::signature::key::{Algorithm, Key};
 use webhook_guard::check::signature::mac::BodyDigest;
 use webhook_guard::check::signature::{Expected, SignatureCheck};
 use webhook_guard::check::token::{AUTHORIZATION, Place as TokenPlace, TokenCheck};
@@ -168,24 +169,24 @@ impl Forge<'_> {
             facts: &facts,
             timestamp: timestamp.as_ref().map(|(_, text)| text.as_bytes()),
             id: id.as_ref(),
-            public_url: check.public_url.as_deref(),
+            public_url: check.public_url.as_ref(),
+            has_exact_paths: check.has_exact_paths,
             secret: key.text(),
         };
-        let (before, after) = scheme.signed.render(&values).map_err(|reason| {
+        let Rendered { before, after, .. } = scheme.signed.render(&values).map_err(|reason| {
             format!("what is signed cannot be put together: {} (a signed header or the id)", reason.code())
         })?;
-        let mut attempt = key.start(&before, &[]);
+        let mut tag = key.start(&before).ok_or_else(|| only_the_provider(scheme.algorithm))?;
         match scheme.signed.body() {
             Body::Unsigned => {}
-            Body::Raw => attempt.update(&capture.body),
-            Body::Form => attempt.update(&content::form(&capture.body)),
+            Body::Raw => tag.update(&capture.body),
+            Body::Form => {
+                let form = Form::read(capture.body.clone()).ok_or("the form has too many parameters")?;
+                form.pieces().for_each(|piece| tag.update(piece));
+            }
         }
-        attempt.update(&after);
-        let mut tag = match attempt {
-            Attempt::Mac(mac) => mac.finish(),
-            Attempt::Digest(digest) => digest.finish().to_vec(),
-            Attempt::Public(_) => return Err(only_the_provider(scheme.algorithm)),
-        };
+        tag.update(&after);
+        let mut tag = tag.finish();
         if let Some(last) = tag.last_mut().filter(|_| hand == Hand::Slips) {
             *last ^= 1;
         }

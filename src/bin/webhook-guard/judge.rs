@@ -6,6 +6,7 @@
 
 use crate::capture::Capture;
 use std::ops::ControlFlow;
+use webhook_guard::check::signature::End;
 use webhook_guard::policy::{PolicySet, Step};
 use webhook_guard::request::{Facts, Headers, Millis};
 use webhook_guard::verdict::Ruling;
@@ -46,7 +47,10 @@ pub(crate) fn judge(
         Step::Settled(ruling) => Some(ruling),
         Step::AwaitBody(check) => Some(match check.update(&capture.body) {
             ControlFlow::Break(ruling) => ruling,
-            ControlFlow::Continue(check) => check.finish(),
+            ControlFlow::Continue(check) => {
+                let body = check.needs_body().then(|| capture.body.clone());
+                check.finish(End { now: circumstances.now, body })
+            }
         }),
     }
 }

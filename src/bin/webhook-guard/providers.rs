@@ -74,6 +74,7 @@ fn summary(provider: Provider<'_>) -> Value {
 fn details(provider: Provider<'_>) -> Value {
     let mut all = summary(provider);
     if let Some(members) = all.as_object_mut() {
+        members.insert("setup".to_owned(), json!(provider.text("setup")));
         members.insert("addresses".to_owned(), json!(provider.text("addresses")));
         members.insert("custom".to_owned(), custom(provider));
         members.insert("handshakes".to_owned(), json!(provider.handshakes()));
@@ -103,13 +104,18 @@ fn signs_url(provider: Provider<'_>) -> bool {
     signed.is_some_and(|signed| signed.contains("{url"))
 }
 
+/// The URL as it would be entered at the provider.
+fn public_url(provider: Provider<'_>) -> String {
+    format!("https://hooks.example.com/hooks/{}", provider.name)
+}
+
 /// The provider as a requirement that names no provider.
 fn custom(provider: Provider<'_>) -> Value {
     let secrets = json!([{ "env": variable(provider) }]);
     if let Some(scheme) = provider.scheme() {
         let mut signature = json!({ "scheme": scheme, "secrets": secrets });
         if signs_url(provider) {
-            set(&mut signature, "public_url", json!("https://hooks.example.com"));
+            set(&mut signature, "public_url", json!(public_url(provider)));
         }
         return json!({ "signature": signature });
     }
@@ -132,7 +138,7 @@ fn set(object: &mut Value, key: &str, value: Value) {
 fn configuration(provider: Provider<'_>) -> Value {
     let mut signature = json!({ "provider": provider.name, "secrets": [{ "env": variable(provider) }] });
     if signs_url(provider) {
-        set(&mut signature, "public_url", json!("https://hooks.example.com"));
+        set(&mut signature, "public_url", json!(public_url(provider)));
     }
     let path = format!("/hooks/{}", provider.name);
     let mut policy = json!({
@@ -181,6 +187,9 @@ fn page(provider: Provider<'_>) -> String {
     let word = provider.text("verified").unwrap_or_default();
     row("verified by", format!("{word}: {}", verified(word)));
     row("handshake", handshake(provider));
+    if let Some(setup) = provider.text("setup") {
+        row("to know", setup.to_owned());
+    }
     row("addresses", provider.text("addresses").unwrap_or("no list is known").to_owned());
     row("documentation", provider.text("documentation").unwrap_or_default().to_owned());
     let title = format!("{} ({})", provider.text("title").unwrap_or_default(), provider.name);

@@ -169,11 +169,11 @@ impl SignArguments {
             let policy = json!({
                 "name": "sign",
                 "match": {"path": {"prefix": "/"}, "methods": [self.method]},
-                "max_body_bytes": 1_u64 << 40,
+                "max_body_bytes": 200 << 20,
                 "content_encodings": ["identity", "gzip", "deflate", "br", "zstd", "compress"],
                 "require": {"signature": signature},
             });
-            let text = json!({ "policies": [policy] }).to_string();
+            let text = json!({ "policies": [policy], "held_bytes": 256 << 20 }).to_string();
             config::parse(text.as_bytes(), &|_| Some(secret.text.clone()))
         };
         let mut set = |key: &str, value: Value| {
@@ -184,13 +184,13 @@ impl SignArguments {
         };
         let mut found = set("secrets", json!([{ "env": SECRET }]));
         if let Some(public_url) = &self.public_url {
-            found = set("public_url", json!(public_url));
+            found = set("public_url", json!(url.whole_url(public_url)));
         }
         let lacks_url =
             |error: &ConfigError| error.wrong == Wrong::Missing && error.at.ends_with(".public_url");
         let is_url_assumed = found.as_ref().is_err_and(lacks_url);
         if is_url_assumed {
-            found = set("public_url", json!(base(url)));
+            found = set("public_url", json!(url.whole_url(&base(url))));
         }
         let configuration = found.map_err(|error| self.complaint(&error, secret))?;
         Ok((configuration, is_url_assumed))

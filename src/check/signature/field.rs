@@ -3,8 +3,8 @@
 //! Responsible for the one idea that makes providers data: Stripe's `t=1,v1=ab` and Slack's `v0=ab` are the same
 //! thing with other letters. Refuses to know what the value means.
 
-use crate::check::signature::MAX_CANDIDATES;
-use crate::check::signature::json::Search;
+use crate::check::signature::json::{Pointer, Search};
+use crate::check::signature::key::MAX_CANDIDATES;
 use crate::query;
 use crate::request::{Facts, Occurrence};
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ pub enum Place {
     /// The query parameter of this name, decoded once.
     Query(Rc<str>),
     /// The value in a JSON body that these parts of a pointer lead to.
-    Json(Vec<Vec<u8>>),
+    Json(Pointer),
 }
 
 impl Place {

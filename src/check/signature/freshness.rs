@@ -75,12 +75,13 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// Judges the time, and hands back the sender's own bytes: those are signed, not our reading of them.
+    /// Judges the time, and hands back the sender's own bytes (those are signed, not our reading of them) with the
+    /// instant that they name.
     ///
     /// # Errors
     /// `timestamp_missing`, `timestamp_malformed`, `timestamp_stale`, `timestamp_future`; `signature_ambiguous` when
     /// it is there more than once.
-    pub fn judge<'a>(&self, facts: &Facts<'a>) -> Result<Cow<'a, [u8]>, Reason> {
+    pub fn judge<'a>(&self, facts: &Facts<'a>) -> Result<(Cow<'a, [u8]>, Millis), Reason> {
         let mut items = match self.field.read(facts) {
             Found::Absent | Found::Later => return Err(Reason::TimestampMissing),
             Found::Ambiguous => return Err(Reason::SignatureAmbiguous),
@@ -90,29 +91,33 @@ impl Freshness {
         if items.next().is_some() {
             return Err(Reason::SignatureAmbiguous);
         }
-        self.admit(&raw, facts.now)?;
-        Ok(raw)
+        let sent = self.unit.read(&raw).ok_or(Reason::TimestampMalformed)?;
+        self.admit(sent, facts.now)?;
+        Ok((raw, sent))
     }
 
     /// Judges a time that sits in the body.
     ///
     /// # Errors
-    /// As above.
+    /// As above; `timestamp_malformed` as well where the body has it in more than one reading.
     pub fn judge_answer(&self, answer: Answer, now: Millis) -> Result<(), Reason> {
         let value = match answer {
             Answer::Absent => return Err(Reason::TimestampMissing),
-            Answer::Ambiguous => return Err(Reason::SignatureAmbiguous),
-            Answer::Value(value) => value,
+            Answer::Malformed => return Err(Reason::TimestampMalformed),
+            Answer::Text(value) | Answer::Word(value) => value,
         };
         match self.field.items(&value).as_slice() {
             [] => Err(Reason::TimestampMissing),
-            [raw] => self.admit(raw, now),
+            [raw] => self.admit(self.unit.read(raw).ok_or(Reason::TimestampMalformed)?, now),
             _ => Err(Reason::SignatureAmbiguous),
         }
     }
 
-    fn admit(&self, raw: &[u8], now: Millis) -> Result<(), Reason> {
-        let sent = self.unit.read(raw).ok_or(Reason::TimestampMalformed)?;
+    /// Whether an instant is near enough to now.
+    ///
+    /// # Errors
+    /// `timestamp_stale`, `timestamp_future`.
+    pub fn admit(&self, sent: Millis, now: Millis) -> Result<(), Reason> {
         // A sender that writes whole seconds is compared with whole seconds.
         let now = match self.unit {
             Unit::Seconds | Unit::HttpDate => now.floor_to_second(),

@@ -4,8 +4,14 @@
 //! recursion: what a body can make grow is one number. A key that occurs twice on the way, or that is written with
 //! escapes, makes the answer ambiguous. Refuses to validate what it does not need: the signature speaks for the rest.
 
+use crate::budget::heap;
+use std::rc::Rc;
+
 /// Longer keys and values are not compared or kept.
 const LONGEST: usize = 1024;
+
+/// The parts of a JSON pointer: unescaped, at least one.
+pub type Pointer = Rc<[Vec<u8>]>;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,15 +19,28 @@ pub enum Answer {
     /// No such value.
     Absent,
     /// More than one reading: a key twice, a key or text with escapes, or a text that is too long.
-    Ambiguous,
-    /// The text of a string, or a number or word as it stands.
-    Value(Vec<u8>),
+    Malformed,
+    /// The text of a string.
+    Text(Vec<u8>),
+    /// A number, `true`, `false` or `null`, as it stands.
+    Word(Vec<u8>),
+}
+
+impl Answer {
+    /// The value, whatever its type; nothing where there is none or more than one reading.
+    #[must_use]
+    pub fn value(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(value) | Self::Word(value) => Some(value),
+            Self::Absent | Self::Malformed => None,
+        }
+    }
 }
 
 /// A search in the making.
 #[derive(Clone, Debug)]
 pub struct Search {
-    path: Vec<Vec<u8>>,
+    path: Pointer,
     /// How many containers are open.
     depth: usize,
     /// The open containers that lie on the path: at most as many as the pointer has parts.
@@ -36,6 +55,8 @@ pub struct Search {
 #[derive(Clone, Debug)]
 struct Container {
     is_object: bool,
+    /// The list entry that the path leads through, where this is a list.
+    wanted: Option<usize>,
     /// The index of the list entry that is being read.
     index: usize,
     /// Whether the part of the path was seen in it.
@@ -59,9 +80,9 @@ enum Expecting {
     Value,
 }
 
-/// The parts of a pointer: unescaped, at least one.
+/// Reads a pointer (RFC 6901); nothing where the text is none, or leads to the whole document.
 #[must_use]
-pub fn pointer(text: &str) -> Option<Vec<Vec<u8>>> {
+pub fn pointer(text: &str) -> Option<Pointer> {
     let parts = text.strip_prefix('/')?.split('/');
     parts
         .map(|part| {
@@ -75,7 +96,7 @@ pub fn pointer(text: &str) -> Option<Vec<Vec<u8>>> {
 impl Search {
     /// A search for the value that these parts lead to.
     #[must_use]
-    pub const fn new(path: Vec<Vec<u8>>) -> Self {
+    pub const fn new(path: Pointer) -> Self {
         Self {
             path,
             depth: 0,
@@ -108,6 +129,16 @@ impl Search {
         self.answer
     }
 
+    /// The bytes on the heap that are kept of the body, which is less than four times the longest value.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let text = self.text.as_ref().map_or(0, |text| heap(&text.bytes));
+        let answer = match &self.answer {
+            Answer::Text(value) | Answer::Word(value) => heap(value),
+            Answer::Absent | Answer::Malformed => 0,
+        };
+        heap(&self.open).saturating_add(heap(&self.scalar)).saturating_add(text).saturating_add(answer)
+    }
+
     fn outside(&mut self, byte: u8) {
         match byte {
             b'"' => self.text = Some(Text::default()),
@@ -135,7 +166,9 @@ impl Search {
         let leads_on = self.is_on_path() && self.expecting == Expecting::Value;
         self.depth = self.depth.saturating_add(1);
         if leads_on && self.open.len() < self.path.len() {
-            self.open.push(Container { is_object, index: 0, is_seen: false });
+            let part = self.path.get(self.open.len()).filter(|_| !is_object);
+            let wanted = part.and_then(|part| index(part));
+            self.open.push(Container { is_object, wanted, index: 0, is_seen: false });
             self.expect_in_container();
         } else {
             self.expecting = Expecting::Nothing;
@@ -161,12 +194,9 @@ impl Search {
 
     /// What comes at the start of a member or entry.
     fn expect_in_container(&mut self) {
-        let part = self.open.len().checked_sub(1).and_then(|at| self.path.get(at));
-        self.expecting = match (self.open.last(), part) {
-            (Some(container), _) if container.is_object => Expecting::Key,
-            (Some(container), Some(part)) if container.index.to_string().as_bytes() == part.as_slice() => {
-                Expecting::Value
-            }
+        self.expecting = match self.open.last() {
+            Some(container) if container.is_object => Expecting::Key,
+            Some(container) if container.wanted == Some(container.index) => Expecting::Value,
             _ => Expecting::Nothing,
         };
     }
@@ -180,7 +210,7 @@ impl Search {
             Expecting::Nothing => {}
             Expecting::Key => self.key(&text),
             Expecting::Value => {
-                let answer = if text.is_odd { Answer::Ambiguous } else { Answer::Value(text.bytes) };
+                let answer = if text.is_odd { Answer::Malformed } else { Answer::Text(text.bytes) };
                 self.settle(answer);
             }
         }
@@ -190,7 +220,7 @@ impl Search {
         self.expecting = Expecting::Nothing;
         if text.is_odd {
             // It could be the same key once more, in disguise.
-            self.answer = Answer::Ambiguous;
+            self.answer = Answer::Malformed;
             return;
         }
         let part = self.open.len().checked_sub(1).and_then(|at| self.path.get(at));
@@ -199,7 +229,7 @@ impl Search {
         }
         if let Some(container) = self.open.last_mut() {
             if std::mem::replace(&mut container.is_seen, true) {
-                self.answer = Answer::Ambiguous;
+                self.answer = Answer::Malformed;
             }
             self.expecting = Expecting::Value;
         }
@@ -208,19 +238,26 @@ impl Search {
     fn end_scalar(&mut self) {
         let scalar = std::mem::take(&mut self.scalar);
         if scalar.len() > LONGEST {
-            self.settle(Answer::Ambiguous);
+            self.settle(Answer::Malformed);
         } else if !scalar.is_empty() && self.expecting == Expecting::Value && self.is_on_path() {
-            self.settle(Answer::Value(scalar));
+            self.settle(Answer::Word(scalar));
         }
     }
 
     /// A scalar where the path leads on is no value of it.
     fn settle(&mut self, answer: Answer) {
         self.expecting = Expecting::Nothing;
-        if self.open.len() == self.path.len() && self.answer != Answer::Ambiguous {
+        if self.open.len() == self.path.len() && self.answer != Answer::Malformed {
             self.answer = answer;
         }
     }
+}
+
+/// The list index that a part of a pointer names: digits without a leading zero (RFC 6901 4).
+fn index(part: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(part).ok()?;
+    let is_canonical = text == "0" || !text.starts_with(['0', '+']);
+    if is_canonical { text.parse().ok() } else { None }
 }
 
 impl Text {
@@ -246,22 +283,26 @@ impl Text {
 mod tests {
     use super::*;
 
-    fn value(text: &str) -> Answer {
-        Answer::Value(text.as_bytes().to_vec())
+    fn text(text: &str) -> Answer {
+        Answer::Text(text.as_bytes().to_vec())
+    }
+
+    fn word(text: &str) -> Answer {
+        Answer::Word(text.as_bytes().to_vec())
     }
 
     #[test]
     fn a_pointer_leads_to_its_value_under_every_chunking() {
         let deep = format!("{{\"x\":{}1{},\"t\":5}}", "[".repeat(5000), "]".repeat(5000));
         let rows: Vec<(&str, &str, Answer)> = vec![
-            ("/t", r#"{"t": 17}"#, value("17")),
-            ("/t", r#"{"t":"17"}"#, value("17")),
-            ("/t", "{\"a\":[{\"t\":1}],\n\"t\"\t:\t17\n}", value("17")),
-            ("/t", r#"{"a":{"t":1},"b":"t","t":true}"#, value("true")),
-            ("/a/t", r#"{"t":1,"a":{"b":{"t":2},"t":3}}"#, value("3")),
-            ("/a/1/t", r#"{"a":[{"t":1},{"t":2},{"t":3}]}"#, value("2")),
-            ("/0", "[7,8]", value("7")),
-            ("/a~1b", r#"{"a/b":1}"#, value("1")),
+            ("/t", r#"{"t": 17}"#, word("17")),
+            ("/t", r#"{"t":"17"}"#, text("17")),
+            ("/t", "{\"a\":[{\"t\":1}],\n\"t\"\t:\t17\n}", word("17")),
+            ("/t", r#"{"a":{"t":1},"b":"t","t":true}"#, word("true")),
+            ("/a/t", r#"{"t":1,"a":{"b":{"t":2},"t":3}}"#, word("3")),
+            ("/a/1/t", r#"{"a":[{"t":1},{"t":2},{"t":3}]}"#, word("2")),
+            ("/0", "[7,8]", word("7")),
+            ("/a~1b", r#"{"a/b":1}"#, word("1")),
             ("/t", r#"{"t":{"a":1}}"#, Answer::Absent),
             ("/t", r#"{"T":1}"#, Answer::Absent),
             ("/t", r#"[{"t":1}]"#, Answer::Absent),
@@ -269,13 +310,13 @@ mod tests {
             ("/t", "17", Answer::Absent),
             ("/t", "", Answer::Absent),
             ("/t", r#"{"a":"\"t\":1"}"#, Answer::Absent),
-            ("/t", r#"{"t":1,"t":1}"#, Answer::Ambiguous),
-            ("/t", r#"{"t":1,"t":{}}"#, Answer::Ambiguous),
-            ("/a/t", r#"{"a":{"t":1},"a":{}}"#, Answer::Ambiguous),
-            ("/t", r#"{"t":1,"\u0074":2}"#, Answer::Ambiguous),
-            ("/t", r#"{"t":"\u0031"}"#, Answer::Ambiguous),
-            ("/t", r#"{"a":{"t":1,"t":2},"t":3}"#, value("3")),
-            ("/t", &deep, value("5")),
+            ("/t", r#"{"t":1,"t":1}"#, Answer::Malformed),
+            ("/t", r#"{"t":1,"t":{}}"#, Answer::Malformed),
+            ("/a/t", r#"{"a":{"t":1},"a":{}}"#, Answer::Malformed),
+            ("/t", r#"{"t":1,"\u0074":2}"#, Answer::Malformed),
+            ("/t", r#"{"t":"\u0031"}"#, Answer::Malformed),
+            ("/t", r#"{"a":{"t":1,"t":2},"t":3}"#, word("3")),
+            ("/t", &deep, word("5")),
         ];
         for (path, body, answer) in rows {
             for size in [1, 2, 3, 7, body.len().max(1)] {
@@ -288,7 +329,7 @@ mod tests {
         let long = format!(r#"{{"t":{}}}"#, "1".repeat(LONGEST + 1));
         let mut search = Search::new(pointer("/t").unwrap());
         search.update(long.as_bytes());
-        assert_eq!(search.finish(), Answer::Ambiguous);
+        assert_eq!(search.finish(), Answer::Malformed);
     }
 
     #[test]

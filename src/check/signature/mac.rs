@@ -24,6 +24,17 @@ pub enum HmacKind {
 }
 
 impl HmacKind {
+    /// The length of its tags in bytes.
+    #[must_use]
+    pub const fn tag_length(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// An HMAC over nothing yet. The key schedule is computed once, here.
     #[must_use]
     pub fn key(self, bytes: &[u8]) -> Option<Mac> {

@@ -4,6 +4,7 @@
 //! small-order points, no zero scalars, no non-canonical encodings, no short RSA keys. The only door to
 //! `ed25519-dalek`, `p256` and `rsa`. Refuses to know where content and claims come from.
 
+use crate::budget::heap;
 use data_encoding::BASE64;
 use ed25519_dalek as ed25519;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
@@ -11,6 +12,7 @@ use p256::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::rc::Rc;
 
 /// What RFC 8410 4 puts before the 32 bytes of an Ed25519 key in DER.
 const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -55,19 +57,6 @@ impl PublicKey {
             .then(|| Self::Rsa(Box::new(rsa::pkcs1v15::VerifyingKey::new(key))))
     }
 
-    /// Starts to verify the claims over content that begins with these bytes.
-    #[must_use]
-    pub fn start(&self, before: &[u8], claims: &[Vec<u8>]) -> Verification {
-        let mut verification = match self {
-            Self::Ed25519(key) => {
-                Verification::Ed25519(claims.iter().filter_map(|claim| stream(key, claim)).collect())
-            }
-            Self::P256(_) | Self::Rsa(_) => Verification::Digest(Box::new(self.clone()), Sha256::new()),
-        };
-        verification.update(before);
-        verification
-    }
-
     fn verifies(&self, digest: &[u8], claim: &[u8]) -> bool {
         match self {
             Self::Ed25519(_) => false,
@@ -94,32 +83,66 @@ fn stream(key: &ed25519::VerifyingKey, claim: &[u8]) -> Option<ed25519::StreamVe
     if point.is_weak() { None } else { key.verify_stream(&signature).ok() }
 }
 
-/// A verification in the making.
+/// A verification with any of several keys in the making.
 pub enum Verification {
-    /// One stream a claim.
-    Ed25519(Vec<ed25519::StreamVerifier>),
-    /// The digest that all claims are about.
-    Digest(Box<PublicKey>, Sha256),
+    /// One stream for each key and claim, with the key's place in the configuration.
+    Ed25519(Vec<(usize, ed25519::StreamVerifier)>),
+    /// The digest that all claims are about: the content is hashed once, however many keys and claims there are.
+    Digest(Vec<(usize, Rc<PublicKey>)>, Sha256),
 }
 
 impl Verification {
+    /// Starts to verify the claims, with each of these keys of one kind, over content that begins with these bytes.
+    #[must_use]
+    pub fn start(keys: Vec<(usize, Rc<PublicKey>)>, claims: &[Vec<u8>], before: &[u8]) -> Self {
+        let mut streams = Vec::new();
+        let mut others = Vec::new();
+        for (place, key) in keys {
+            match key.as_ref() {
+                PublicKey::Ed25519(key) => {
+                    let started = claims.iter().filter_map(|claim| stream(key, claim));
+                    streams.extend(started.map(|stream| (place, stream)));
+                }
+                PublicKey::P256(_) | PublicKey::Rsa(_) => others.push((place, key)),
+            }
+        }
+        let mut verification =
+            if others.is_empty() { Self::Ed25519(streams) } else { Self::Digest(others, Sha256::new()) };
+        verification.update(before);
+        verification
+    }
+
     /// Adds the next bytes of the content.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
-            Self::Ed25519(streams) => streams.iter_mut().for_each(|stream| stream.update(bytes)),
+            Self::Ed25519(streams) => streams.iter_mut().for_each(|(_, stream)| stream.update(bytes)),
             Self::Digest(_, digest) => digest.update(bytes),
         }
     }
 
-    /// Whether any claim holds. Nothing here is secret, so the first one that does ends it.
+    /// The place of the key with which a claim holds, of those that are admitted. Nothing here is secret, so the first
+    /// one ends it.
     #[must_use]
-    pub fn finish(self, claims: &[Vec<u8>]) -> bool {
+    pub fn finish(self, claims: &[Vec<u8>], is_admitted: impl Fn(usize) -> bool) -> Option<usize> {
         match self {
-            Self::Ed25519(streams) => streams.into_iter().any(|stream| stream.finalize_and_verify().is_ok()),
-            Self::Digest(key, digest) => {
+            Self::Ed25519(streams) => streams
+                .into_iter()
+                .filter(|(place, _)| is_admitted(*place))
+                .find_map(|(place, stream)| stream.finalize_and_verify().is_ok().then_some(place)),
+            Self::Digest(keys, digest) => {
                 let digest = digest.finalize();
-                claims.iter().any(|claim| key.verifies(&digest, claim))
+                let holds = |key: &PublicKey| claims.iter().any(|claim| key.verifies(&digest, claim));
+                let mut admitted = keys.into_iter().filter(|(place, _)| is_admitted(*place));
+                admitted.find_map(|(place, key)| holds(&key).then_some(place))
             }
+        }
+    }
+
+    /// The bytes on the heap.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Ed25519(streams) => heap(streams),
+            Self::Digest(keys, _) => heap(keys),
         }
     }
 }
@@ -151,9 +174,9 @@ mod tests {
 
     fn verifies(key: &PublicKey, content: &[u8], claim: &[u8]) -> bool {
         let claims = [vec![0; 64], claim.to_vec()];
-        let mut verification = key.start(&content[..1], &claims);
+        let mut verification = Verification::start(vec![(7, Rc::new(key.clone()))], &claims, &content[..1]);
         verification.update(&content[1..]);
-        verification.finish(&claims)
+        verification.finish(&claims, |_| true) == Some(7)
     }
 
     #[test]

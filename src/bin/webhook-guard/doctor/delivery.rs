@@ -7,10 +7,11 @@ use super::layout::{Layout, Reading, Way};
 use crate::capture::Capture;
 use std::borrow::Cow;
 use std::rc::Rc;
+use webhook_guard::check::signature::End;
 use webhook_guard::check::signature::field::{Field, Found};
 use webhook_guard::check::signature::freshness::Freshness;
-use webhook_guard::check::signature::json::Answer;
 use webhook_guard::check::signature::key::{Algorithm, Key};
+use webhook_guard::check::signature::public_url::{Form, PublicUrl};
 use webhook_guard::check::signature::{Scheme, SignatureCheck};
 use webhook_guard::check::token::{Place, TokenCheck};
 use webhook_guard::request::{Facts, Headers, Millis, Occurrence};
@@ -94,8 +95,10 @@ impl Delivery {
         match &self.way {
             Way::Signed(scheme) => {
                 let (places, secrets) = self.keys(scheme.algorithm, keys);
+                let public_url = self.public_url.clone().map(|base| PublicUrl::new(vec![base], Form::Free));
                 let check =
-                    SignatureCheck { scheme: scheme.clone(), secrets, public_url: self.public_url.clone() };
+                    SignatureCheck { scheme: scheme.clone(), secrets, public_url, has_exact_paths: true };
+                let check = Rc::new(check);
                 let held = judge_signature(&check, self, now)?;
                 places.get(held).copied().ok_or(Reason::SignatureMismatch)
             }
@@ -106,7 +109,7 @@ impl Delivery {
                     value: Fingerprint::of(key),
                 });
                 let check = TokenCheck { place: place.clone(), secrets: secrets.collect() };
-                let id = self.with_facts(now, |facts| check.judge(facts))?;
+                let id = self.with_facts(now, |facts| check.judge(facts).map(|secret| secret.id.clone()))?;
                 id.and_then(|id| id.parse().ok()).ok_or(Reason::TokenMismatch)
             }
         }
@@ -129,7 +132,7 @@ impl Delivery {
     pub(crate) fn time_text(&self, freshness: &Freshness) -> Option<Vec<u8>> {
         if let Some(mut search) = freshness.field.search() {
             search.update(&self.body);
-            let Answer::Value(value) = search.finish() else { return None };
+            let value = search.finish().value()?;
             return freshness.field.items(&value).first().map(|item| item.to_vec());
         }
         let items = self.items(&freshness.field);
@@ -189,13 +192,14 @@ impl Delivery {
 
 /// Judges as the filter does: headers, body, end.
 pub(crate) fn judge_signature(
-    check: &SignatureCheck,
+    check: &Rc<SignatureCheck>,
     delivery: &Delivery,
     now: Millis,
 ) -> Result<usize, Reason> {
     delivery.with_facts(now, |facts| {
         let mut running = check.begin(facts)?;
         running.update(&delivery.body);
-        running.finish().map(|held| held.secret)
+        let body = running.needs_body().then(|| delivery.body.to_vec());
+        running.finish(End { now, body }).map(|verified| verified.secret)
     })
 }

@@ -30,7 +30,7 @@ impl Finding {
 const TELLING: [&str; 8] = ["sig", "hmac", "hash", "digest", "-mac", "token", "secret", "authorization"];
 
 /// All that the headers and the body's length tell.
-pub(crate) fn all(delivery: &Delivery, behind: &[u8], handshakes: &[Handshake]) -> Vec<Finding> {
+pub(crate) fn all(delivery: &Delivery, behind: &[u8], handshakes: &[Rc<Handshake>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &delivery.way {
         Way::Signed(scheme) => signed(delivery, scheme, &mut findings),
@@ -158,7 +158,7 @@ fn length(delivery: &Delivery, behind: &[u8]) -> Option<Finding> {
 }
 
 /// The requests with which a provider tests an endpoint are mostly not signed.
-fn handshake(delivery: &Delivery, handshakes: &[Handshake]) -> Option<Finding> {
+fn handshake(delivery: &Delivery, handshakes: &[Rc<Handshake>]) -> Option<Finding> {
     let found = handshakes.iter().find(|handshake| {
         let candidate = delivery.with_facts(delivery.now, |facts| handshake.recognise(facts));
         candidate.is_some_and(|mut candidate| {

@@ -202,7 +202,7 @@ fn read(layouts: Vec<Unread>) -> Result<Vec<Layout>, String> {
             let mut signature = json!({ "scheme": scheme, "secrets": [{ "value": ANY_KEY }] });
             let signed = layout.json.get("signed").and_then(Value::as_str).unwrap_or_default();
             if let Some(members) = signature.as_object_mut().filter(|_| signed.contains("{url")) {
-                members.insert("public_url".to_owned(), json!("https://hooks.example.com"));
+                members.insert("public_url".to_owned(), json!("https://hooks.example.com/hook"));
             }
             json!({ "name": format!("p{index}"), "require": { "signature": signature } })
         })
