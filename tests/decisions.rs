@@ -1293,7 +1293,7 @@ fn held_until_overloaded(policies: &PolicySet, request: &Request) -> (Vec<BodyCh
 
 #[test]
 fn what_is_held_is_bounded_and_given_back() {
-    let bound = 1_u64 << 20;
+    let bound = 1_usize << 20;
     let configuration = json!({"held_bytes": bound, "policies": [
         {"name": "github", "match": {"path": "/github"}, "require": {"signature": github()}},
         {"name": "token", "match": {"path": "/token"}, "require": {"token": token()}},
@@ -1303,7 +1303,7 @@ fn what_is_held_is_bounded_and_given_back() {
     let (held, reason) = held_until_overloaded(&policies, &delivery);
     assert_eq!(reason, "overloaded");
     assert!(held.len() > 300, "only {} ordinary requests fit into a MiB", held.len());
-    assert!(policies.held_bytes() as u64 <= bound);
+    assert!(policies.held_bytes() <= bound);
     // What needs no body goes on.
     assert_eq!(
         codes(
