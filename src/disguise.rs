@@ -58,7 +58,11 @@ impl Disguises {
         if !self.has_odd_paths && path::is_plain(path) {
             return false;
         }
-        let stands = table.governing(path, host);
+        let stands = match owner {
+            // The text of a malformed path may lie below a prefix all the same: it is nobody's.
+            Owner::Nobody => &[],
+            Owner::Selected(_) | Owner::Named(_) => table.governing(path, host),
+        };
         let twins = self.readings.governing(&path.to_ascii_lowercase(), host);
         let has = |governing: &Governing, policy: usize| governing.iter().any(|(one, _)| *one == policy);
         let are_twins = twins.iter().any(|(policy, _)| has(stands, *policy));

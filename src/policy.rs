@@ -239,6 +239,12 @@ impl PolicySet {
         opening
     }
 
+    /// Whether a token of any policy may stand in a query.
+    #[must_use]
+    pub fn knows_tokens_in_queries(&self) -> bool {
+        !self.token_parameters.is_empty()
+    }
+
     /// The target as it may be logged of a request that is refused: without what anyone could take for a token of any
     /// policy. Nothing where there is none in it.
     #[must_use]

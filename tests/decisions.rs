@@ -1205,10 +1205,17 @@ fn a_route_reaches_no_policy_under_another_spelling_of_its_path() {
 #[test]
 fn what_is_left_alone_is_governed_in_no_reading() {
     let configuration = json!({"unmatched": "pass", "policies": [
-        {"name": "hooks", "match": {"path": ["/hooks/admin", {"prefix": "/Hooks/v1/"}]}, "require": {"token": token()}},
+        {"name": "hooks", "match": {"path": ["/hooks/admin", {"prefix": "/Hooks/v1/"}, {"prefix": "/plain"}]}, "require": {"token": token()}},
     ]});
     let policies = policies(&configuration);
     for path in [
+        "/plain/..",
+        "/plain//a",
+        "/plain/%2e",
+        "/plain/../x",
+        "/plain;a",
+        "/plain/a;b",
+        "/plain/%zz",
         "/hooks/admin.",
         "/hooks/admin%3f",
         "/hooks/admin%3fa",
