@@ -36,9 +36,11 @@
 //! The core is pure: time, address and environment are arguments, verdicts are values. It never logs, replies, counts,
 //! reads a clock or the environment.
 
+pub mod authority;
 pub mod budget;
 pub mod check;
 pub mod config;
+mod disguise;
 pub mod handshake;
 pub mod path;
 pub mod policy;

@@ -10,20 +10,23 @@ pub mod requirement;
 
 pub use judgement::BodyCheck;
 
+use crate::authority;
 use crate::budget::{Budget, Held};
 use crate::check::address::AddressCheck;
 use crate::check::signature::SignatureCheck;
 use crate::check::signature::field::{self, Field};
 use crate::check::token::{Place, TokenCheck};
+use crate::disguise::{Address, Disguises, Owner};
 use crate::handshake::Handshake;
 use crate::path;
 use crate::policy::judgement::Judgement;
 use crate::policy::requirement::Requirement;
 use crate::query;
-use crate::request::Facts;
+use crate::request::{Facts, Occurrence};
 use crate::route::{Match, Selection, Table};
 use crate::secret::{Fingerprint, Secret};
 use crate::verdict::{Checks, Denial, Outcome, Pass, Reason, Record, Ruling, Verdict};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -144,9 +147,12 @@ impl Edits {
 
     /// Takes query parameters out of the target, and the path as it was before a proxy in front rewrote it out of the
     /// headers where it has any of them: Envoy's and Istio's default log formats prefer that one.
-    fn strip(&mut self, facts: &Facts<'_>, is_token: impl Fn(&[u8]) -> bool) {
-        self.target = query::without(facts.target(), &is_token);
-        if facts.headers.all(ORIGINAL_PATH).any(|path| query::without(path, &is_token).is_some()) {
+    fn strip(&mut self, facts: &Facts<'_>, without: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+        if let Some(target) = without(facts.target()) {
+            self.target = Some(target);
+        }
+        let is_there = facts.headers.all(ORIGINAL_PATH).any(|path| without(path).is_some());
+        if is_there && !self.remove.iter().any(|name| name == ORIGINAL_PATH) {
             self.remove.push(ORIGINAL_PATH.to_vec());
         }
     }
@@ -180,10 +186,11 @@ pub struct PolicySet {
     policies: Vec<Rc<Policy>>,
     by_name: BTreeMap<Rc<str>, usize>,
     table: Table,
-    /// The same with paths in lower case, for readings of a path that no policy governs as it stands.
-    folded: Table,
-    /// Every query parameter that carries a token in any policy: taken out of what no policy governs as well.
-    token_parameters: BTreeSet<Rc<str>>,
+    disguises: Disguises,
+    /// Whether any policy names a host: then an authority must leave no doubt about it.
+    names_hosts: bool,
+    /// Every query parameter that carries a token in any policy, in lower case: no refused request is logged with one.
+    token_parameters: BTreeSet<Vec<u8>>,
     leave_unmatched: bool,
     /// What may be kept for requests whose body is awaited.
     budget: Budget,
@@ -221,9 +228,11 @@ impl PolicySet {
                 return Err(rival.name.clone());
             }
             self.table.insert(index, rule);
-            self.folded.insert(index, &rule.folded());
+            self.disguises.insert(index, rule);
+            self.names_hosts |= rule.names_hosts();
         }
-        self.token_parameters.extend(policy.token_parameters().cloned());
+        let names = policy.token_parameters().map(|name| name.trim().to_ascii_lowercase().into_bytes());
+        self.token_parameters.extend(names);
         self.policies.push(Rc::new(policy));
         Ok(())
     }
@@ -242,6 +251,30 @@ impl PolicySet {
 
     /// Judges a request by its headers.
     pub fn open(&self, facts: &Facts<'_>) -> Opening {
+        let mut opening = self.judge(facts);
+        if let Step::Settled(ruling) = &opening.step
+            && matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
+        {
+            opening.edits.strip(facts, |target| self.redacted(target));
+        }
+        opening
+    }
+
+    /// Whether a token of any policy may stand in a query.
+    #[must_use]
+    pub fn knows_tokens_in_queries(&self) -> bool {
+        !self.token_parameters.is_empty()
+    }
+
+    /// The target as it may be logged of a request that is refused: without what anyone could take for a token of any
+    /// policy. Nothing where there is none in it.
+    #[must_use]
+    pub fn redacted(&self, target: &[u8]) -> Option<Vec<u8>> {
+        let names = &self.token_parameters;
+        if names.is_empty() { None } else { query::redacted(target, |name| names.contains(name)) }
+    }
+
+    fn judge(&self, facts: &Facts<'_>) -> Opening {
         match self.choose(facts) {
             Choice::Policy(policy) => policy.open(facts, &self.budget),
             Choice::WrongMethod(policies) => {
@@ -262,9 +295,7 @@ impl PolicySet {
             }
             Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
             Choice::Refuse(reason) => {
-                let mut edits = identity_edits(facts);
-                let names = &self.token_parameters;
-                edits.strip(facts, |name| std::str::from_utf8(name).is_ok_and(|name| names.contains(name)));
+                let edits = identity_edits(facts);
                 let failed = Checks { path: Outcome::Fail, ..Checks::default() };
                 let record = Record { checks: failed, ..Record::default() };
                 let ruling = Ruling { verdict: Verdict::Deny(Denial::from(reason)), record };
@@ -274,22 +305,29 @@ impl PolicySet {
     }
 
     fn choose(&self, facts: &Facts<'_>) -> Choice<'_> {
-        let (path, authority) = (facts.path(), facts.headers.first(b":authority").unwrap_or_default());
+        let path = facts.path();
         if facts.method() == b"CONNECT" && path.is_empty() {
             // What flows through a tunnel cannot be judged.
             return Choice::Refuse(Reason::UpgradeNotAllowed);
         }
+        let Some(host) = self.host(facts) else { return Choice::Refuse(Reason::PathMalformed) };
+        let address = Address { path, host: &host, method: facts.method() };
+        let is_doubtful = |owner: Owner<'_>| self.disguises.is_doubtful(&self.table, address, owner);
         let malformed = path::is_malformed(path);
         if let Some(name) = facts.route_policy {
-            return if malformed { Choice::Refuse(Reason::PathMalformed) } else { self.named(name, facts) };
+            return if malformed {
+                Choice::Refuse(Reason::PathMalformed)
+            } else {
+                self.named(name, facts, is_doubtful)
+            };
         }
         let selection =
-            if malformed { Selection::Nothing } else { self.table.select(path, authority, facts.method()) };
+            if malformed { Selection::Nothing } else { self.table.select(path, &host, facts.method()) };
         match selection {
-            Selection::Policy(index) if self.is_disguised(path, authority, &[index]) => {
+            Selection::Policy(index) if is_doubtful(Owner::Selected(&[index])) => {
                 Choice::Refuse(Reason::PathMalformed)
             }
-            Selection::WrongMethod(indices) if self.is_disguised(path, authority, &indices) => {
+            Selection::WrongMethod(indices) if is_doubtful(Owner::Selected(&indices)) => {
                 Choice::Refuse(Reason::PathMalformed)
             }
             Selection::Policy(index) => match self.policies.get(index) {
@@ -299,41 +337,33 @@ impl PolicySet {
             Selection::WrongMethod(indices) => {
                 Choice::WrongMethod(indices.iter().filter_map(|index| self.policies.get(*index)).collect())
             }
-            Selection::Nothing if self.leave_unmatched => {
-                if path::any_reading(path, |reading| {
-                    // A router may take the path for the same without its last slash or blank.
-                    let bare = reading.trim_ascii_end();
-                    let bare = bare.strip_suffix(b"/").unwrap_or(bare);
-                    self.folded.governs(reading, authority) || self.folded.governs(bare, authority)
-                }) {
-                    Choice::Refuse(Reason::PathMalformed)
-                } else {
-                    Choice::Leave
-                }
-            }
-            Selection::Nothing if malformed => Choice::Refuse(Reason::PathMalformed),
+            Selection::Nothing if self.leave_unmatched && !is_doubtful(Owner::Nobody) => Choice::Leave,
+            Selection::Nothing if self.leave_unmatched || malformed => Choice::Refuse(Reason::PathMalformed),
             Selection::Nothing => Choice::Refuse(Reason::NoPolicy),
         }
     }
 
-    /// Whether another reading of a well-formed path belongs to other policies than these, which govern it as it
-    /// stands. Only a path with an escape or a capital letter has another reading.
-    fn is_disguised(&self, path: &[u8], authority: &[u8], policies: &[usize]) -> bool {
-        let has_readings = path.iter().any(|byte| *byte == b'%' || byte.is_ascii_uppercase());
-        has_readings
-            && self.policies.len() > 1
-            && path::any_reading(path, |reading| self.folded.is_others(reading, authority, policies))
+    /// The host that the request is for; empty where no policy asks. Nothing where there is a doubt about it.
+    fn host<'f>(&self, facts: &Facts<'f>) -> Option<Cow<'f, [u8]>> {
+        if !self.names_hosts {
+            return Some(Cow::default());
+        }
+        match facts.headers.one(b":authority") {
+            Occurrence::Once(authority) => authority::host(authority),
+            Occurrence::Absent | Occurrence::Many => None,
+        }
     }
 
     /// The policy that the route names. Its `match`, if any, must hold too.
-    fn named(&self, name: &[u8], facts: &Facts<'_>) -> Choice<'_> {
+    fn named(&self, name: &[u8], facts: &Facts<'_>, is_doubtful: impl Fn(Owner<'_>) -> bool) -> Choice<'_> {
         let found = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
-        let Some(policy) = found.and_then(|index| self.policies.get(*index)) else {
+        let Some((index, policy)) = found.and_then(|index| Some((*index, self.policies.get(*index)?))) else {
             return Choice::Refuse(Reason::PolicyUnknown);
         };
         let authority = facts.headers.first(b":authority").unwrap_or_default();
         match &policy.rule {
             Some(rule) if !rule.governs(facts.path(), authority) => Choice::Refuse(Reason::NoPolicy),
+            _ if is_doubtful(Owner::Named(index)) => Choice::Refuse(Reason::PathMalformed),
             Some(rule) if !rule.admits(facts.method()) => Choice::WrongMethod(vec![policy]),
             _ => Choice::Policy(policy),
         }
@@ -409,7 +439,7 @@ fn edits<'p>(policies: impl Iterator<Item = &'p Policy> + Clone, facts: &Facts<'
             let stripping = policies.clone().filter(|policy| policy.forward.strip_token);
             stripping.flat_map(Policy::token_parameters).any(|one| one.as_bytes() == name)
         };
-        edits.strip(facts, is_token);
+        edits.strip(facts, |target| query::without(target, is_token));
     }
     edits
 }

@@ -307,6 +307,7 @@ impl Request {
             Verdict::Report(_) => "reported",
             Verdict::Answer(_) | Verdict::Deny(_) => {
                 self.state = State::Refused;
+                redact(guard)?;
                 guard.reply(&ruling, &self.request_id);
                 return Ok(Action::Pause);
             }
@@ -417,6 +418,20 @@ fn apply(edits: &Edits) -> Result<(), Fault> {
     }
     match &edits.target {
         Some(target) => raw::set_request_header(b":path", target),
+        None => Ok(()),
+    }
+}
+
+/// Takes the tokens of every policy out of the URL of a request that is refused by its body: nobody but the access log
+/// will read it. A head that is not held is gone by then.
+fn redact(guard: &Guard) -> Result<(), Fault> {
+    let policies = &guard.configuration.policies;
+    if !guard.configuration.hold_request_head || !policies.knows_tokens_in_queries() {
+        return Ok(());
+    }
+    let headers = raw::header_map(Map::RequestHeaders)?.and_then(Headers::from_abi).ok_or(Fault)?;
+    match headers.first(b":path").and_then(|target| policies.redacted(target)) {
+        Some(target) => raw::set_request_header(b":path", &target),
         None => Ok(()),
     }
 }

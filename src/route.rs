@@ -2,9 +2,9 @@
 //!
 //! Responsible for the patterns of `match` and for their precedence: exact before prefix, longer before shorter, a
 //! host before none; the order in the configuration does not matter. Selection is a few lookups however many policies
-//! there are. Refuses to know what a policy holds: it selects indices.
+//! there are. It selects indices: what a policy holds is not its concern.
 
-use std::borrow::Cow;
+use crate::{authority, path};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -18,6 +18,14 @@ pub enum PathPattern {
 }
 
 impl PathPattern {
+    /// The path that it is made of.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) => path,
+        }
+    }
+
     fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => path == exact.as_bytes(),
@@ -40,11 +48,13 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
-    fn matches(&self, host: &[u8]) -> bool {
+    fn matches(&self, host: Option<&[u8]>) -> bool {
         match self {
             Self::Any => true,
-            Self::Suffix(_, suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_bytes()),
-            Self::Exact(exact) => host == exact.as_bytes(),
+            Self::Suffix(_, suffix) => {
+                host.is_some_and(|host| host.len() > suffix.len() && host.ends_with(suffix.as_bytes()))
+            }
+            Self::Exact(exact) => host == Some(exact.as_bytes()),
         }
     }
 }
@@ -61,12 +71,13 @@ pub struct Match {
 }
 
 impl Match {
-    /// Whether it governs the request whatever its method.
+    /// Whether it governs the request whatever its method: a path without query and an authority. An authority that can
+    /// be read in two ways is that of no host.
     #[must_use]
     pub fn governs(&self, path: &[u8], authority: &[u8]) -> bool {
-        let host = host_of(authority);
+        let host = authority::host(authority);
         self.paths.iter().any(|pattern| pattern.matches(path))
-            && self.hosts.iter().any(|pattern| pattern.matches(&host))
+            && self.hosts.iter().any(|pattern| pattern.matches(host.as_deref()))
     }
 
     /// Whether it governs the path, whatever the host and method.
@@ -75,15 +86,10 @@ impl Match {
         self.paths.iter().any(|pattern| pattern.matches(path))
     }
 
-    /// The same with its paths in lower case, for a look-out that ignores case.
+    /// Whether it names any host.
     #[must_use]
-    pub fn folded(&self) -> Self {
-        let lower = |text: &Rc<str>| Rc::from(text.to_ascii_lowercase());
-        let paths = self.paths.iter().map(|pattern| match pattern {
-            PathPattern::Exact(path) => PathPattern::Exact(lower(path)),
-            PathPattern::Prefix(path) => PathPattern::Prefix(lower(path)),
-        });
-        Self { paths: paths.collect(), ..self.clone() }
+    pub fn names_hosts(&self) -> bool {
+        self.hosts.iter().any(|host| *host != HostPattern::Any)
     }
 
     /// Whether the method is one of its own. Methods are case-sensitive (RFC 9110 9.1).
@@ -105,20 +111,21 @@ pub enum Selection {
 }
 
 /// The policies of one path and host, each with its methods.
-type Governing = Vec<(usize, Rc<[Rc<str>]>)>;
+pub(crate) type Governing = [Policed];
+type Policed = (usize, Rc<[Rc<str>]>);
 
 /// The policies of one path, by host.
 #[derive(Debug, Default)]
 struct Hosts {
-    exact: BTreeMap<Vec<u8>, Governing>,
+    exact: BTreeMap<Vec<u8>, Vec<Policed>>,
     /// By suffix, the dot in front included.
-    suffix: BTreeMap<Vec<u8>, Governing>,
+    suffix: BTreeMap<Vec<u8>, Vec<Policed>>,
     longest_suffix: usize,
-    any: Governing,
+    any: Vec<Policed>,
 }
 
 impl Hosts {
-    fn get(&self, pattern: &HostPattern) -> Option<&Governing> {
+    fn get(&self, pattern: &HostPattern) -> Option<&Vec<Policed>> {
         match pattern {
             HostPattern::Any => Some(&self.any),
             HostPattern::Suffix(_, suffix) => self.suffix.get(suffix.as_bytes()),
@@ -126,7 +133,7 @@ impl Hosts {
         }
     }
 
-    fn entry(&mut self, pattern: &HostPattern) -> &mut Governing {
+    fn entry(&mut self, pattern: &HostPattern) -> &mut Vec<Policed> {
         match pattern {
             HostPattern::Any => &mut self.any,
             HostPattern::Suffix(_, suffix) => {
@@ -139,7 +146,7 @@ impl Hosts {
 
     /// The policies of the most specific pattern that a host matches: itself, then its longest suffix, then any. No
     /// more lookups than the longest configured suffix has dots, however many hosts are named.
-    fn select(&self, host: &[u8]) -> Option<&Governing> {
+    fn select(&self, host: &[u8]) -> &Governing {
         let suffixes = || {
             let shortest = host.len().saturating_sub(self.longest_suffix).max(1);
             (shortest..host.len())
@@ -147,8 +154,7 @@ impl Hosts {
                 .filter(|suffix| suffix.first() == Some(&b'.'))
                 .find_map(|suffix| self.suffix.get(suffix))
         };
-        let named = self.exact.get(host).or_else(suffixes);
-        named.or(Some(&self.any)).filter(|governing| !governing.is_empty())
+        self.exact.get(host).or_else(suffixes).unwrap_or(&self.any)
     }
 }
 
@@ -178,50 +184,59 @@ impl Table {
 
     /// Adds a policy's match. Where there is a rival, the one that came first is selected.
     pub fn insert(&mut self, policy: usize, rule: &Match) {
+        self.insert_each(policy, rule, |path| vec![path.as_bytes().to_vec()]);
+    }
+
+    /// Adds a policy's match with every reading of its paths. One with too many is not let in by the configuration.
+    pub(crate) fn insert_readings(&mut self, policy: usize, rule: &Match) {
+        let all = |path: &str| path::readings(path.as_bytes());
+        self.insert_each(policy, rule, |path| {
+            all(path).unwrap_or_else(|| vec![path.to_ascii_lowercase().into()])
+        });
+    }
+
+    fn insert_each(&mut self, policy: usize, rule: &Match, forms: impl Fn(&str) -> Vec<Vec<u8>>) {
         let methods: Rc<[Rc<str>]> = rule.methods.clone().into();
         for pattern in &rule.paths {
-            let hosts = match pattern {
-                PathPattern::Exact(path) => self.exact.entry(path.as_bytes().to_vec()).or_default(),
-                PathPattern::Prefix(path) => {
-                    self.longest_prefix = self.longest_prefix.max(path.len());
-                    self.prefix.entry(path.as_bytes().to_vec()).or_default()
+            for path in forms(pattern.text()) {
+                let hosts = match pattern {
+                    PathPattern::Exact(_) => self.exact.entry(path).or_default(),
+                    PathPattern::Prefix(_) => {
+                        self.longest_prefix = self.longest_prefix.max(path.len());
+                        self.prefix.entry(path).or_default()
+                    }
+                };
+                for host in &rule.hosts {
+                    hosts.entry(host).push((policy, methods.clone()));
                 }
-            };
-            for host in &rule.hosts {
-                hosts.entry(host).push((policy, methods.clone()));
             }
         }
     }
 
-    /// The most specific policy for a path (without query), an authority (with or without port) and a method. Where
+    /// The most specific policy for a path (without query), a host as [`authority::host`] gives it and a method. Where
     /// the most specific path and host have no policy for the method, a less specific one does not step in.
     #[must_use]
-    pub fn select(&self, path: &[u8], authority: &[u8], method: &[u8]) -> Selection {
-        let Some(governing) = self.governing(path, authority) else { return Selection::Nothing };
+    pub fn select(&self, path: &[u8], host: &[u8], method: &[u8]) -> Selection {
+        let governing = self.governing(path, host);
         let admits = |methods: &[Rc<str>]| methods.iter().any(|admitted| admitted.as_bytes() == method);
         match governing.iter().find(|(_, methods)| admits(methods)) {
             Some((policy, _)) => Selection::Policy(*policy),
+            None if governing.is_empty() => Selection::Nothing,
             None => Selection::WrongMethod(governing.iter().map(|(policy, _)| *policy).collect()),
         }
     }
 
-    fn governing<'t>(&'t self, path: &[u8], authority: &[u8]) -> Option<&'t Governing> {
-        let host = host_of(authority);
+    /// The policies of the most specific path and host, whatever their methods.
+    pub(crate) fn governing(&self, path: &[u8], host: &[u8]) -> &Governing {
         let mut candidates = self.exact.get(path).into_iter().chain(self.prefixes(path));
-        candidates.find_map(|hosts| hosts.select(&host))
+        let found =
+            candidates.find_map(|hosts| Some(hosts.select(host)).filter(|governing| !governing.is_empty()));
+        found.unwrap_or_default()
     }
 
-    /// Whether any policy governs that path, whatever the method.
-    #[must_use]
-    pub fn governs(&self, path: &[u8], authority: &[u8]) -> bool {
-        self.governing(path, authority).is_some()
-    }
-
-    /// Whether policies govern that path, but none of these.
-    #[must_use]
-    pub fn is_others(&self, path: &[u8], authority: &[u8], policies: &[usize]) -> bool {
-        let governing = self.governing(path, authority);
-        governing.is_some_and(|governing| !governing.iter().any(|(policy, _)| policies.contains(policy)))
+    /// Whether a policy has exactly that path, for whatever host.
+    pub(crate) fn has_exact(&self, path: &[u8]) -> bool {
+        self.exact.contains_key(path)
     }
 
     /// Longest first. No more lookups than the longest configured prefix has bytes, however long the path is.
@@ -232,17 +247,6 @@ impl Table {
             if ends_segment { self.prefix.get(head) } else { None }
         })
     }
-}
-
-/// The host of an authority: in lower case, without port and without the dot of a fully qualified name.
-fn host_of(authority: &[u8]) -> Cow<'_, [u8]> {
-    let port = authority.iter().rposition(|byte| *byte == b':').filter(|at| {
-        // The last colon of `[::1]` is not before a port.
-        authority.get(*at..).is_some_and(|rest| !rest.contains(&b']'))
-    });
-    let host = port.and_then(|at| authority.get(..at)).unwrap_or(authority);
-    let host = host.strip_suffix(b".").unwrap_or(host);
-    if host.iter().any(u8::is_ascii_uppercase) { host.to_ascii_lowercase().into() } else { host.into() }
 }
 
 #[cfg(test)]
@@ -289,8 +293,6 @@ mod tests {
             ("/v1/deeper", "x", "POST", Selection::Policy(1)),
             ("/v10", "x", "POST", Selection::Policy(0)),
             ("/v1/a", "hooks.example.com", "POST", Selection::Policy(4)),
-            ("/v1/a", "HOOKS.example.com:8443", "POST", Selection::Policy(4)),
-            ("/v1/a", "hooks.example.com.", "POST", Selection::Policy(4)),
             ("/v1/a", "other.example.com", "POST", Selection::Policy(5)),
             ("/v1/a", "a.b.example.com", "POST", Selection::Policy(5)),
             ("/v1/a", "example.com", "POST", Selection::Policy(1)),
@@ -298,7 +300,7 @@ mod tests {
             ("/v1", "x", "GET", Selection::Policy(6)),
             ("/v1/a", "x", "GET", Selection::WrongMethod(vec![1])),
             ("/v1/a", "x", "post", Selection::WrongMethod(vec![1])),
-            ("/slash/a", "[::1]:80", "POST", Selection::Policy(7)),
+            ("/slash/a", "[::1]", "POST", Selection::Policy(7)),
             ("/slash", "[::1]", "POST", Selection::Policy(0)),
             ("/V1", "x", "POST", Selection::Policy(0)),
         ];
@@ -330,7 +332,6 @@ mod tests {
         }
         for (host, policy) in [
             ("a.b.c", 0),
-            ("A.B.C.:1", 0),
             ("b.b.c", 1),
             ("a.a.b.c", 1),
             ("a..b.c", 1),

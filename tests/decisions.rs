@@ -953,6 +953,557 @@ fn the_tokens_of_every_policy_and_handshake_in_question_are_taken_out() {
     }
 }
 
+/// A policy at these paths that a token opens, and a stricter one that asks for an address no row has.
+fn lax_and_strict(lax: &Value, strict: &Value) -> Value {
+    json!({"policies": [
+        {"name": "lax", "match": {"path": lax}, "require": {"token": token()}},
+        {"name": "strict", "match": {"path": strict}, "require": {"source_ip": source()}},
+    ]})
+}
+
+/// Whether the token of the laxer policy opens each path, or why not.
+fn opens(configuration: &Value, rows: &[(&str, &str)]) {
+    let policies = policies(configuration);
+    for (path, reason) in rows {
+        let row = format!("POST {path} | x-token: token-0123456789");
+        let verdict = if *reason == "ok" { "allow" } else { "deny" };
+        assert_eq!(codes(ruling(&policies, &row).as_ref()), (verdict, *reason), "{row}");
+    }
+}
+
+#[test]
+fn no_policy_is_reached_under_another_spelling_of_its_path() {
+    let below = lax_and_strict(&json!({"prefix": "/hooks"}), &json!("/hooks/admin"));
+    opens(
+        &below,
+        &[
+            ("/hooks/admin", "source_ip_unknown"),
+            ("/hooks/admin/", "path_malformed"),
+            ("/hooks/ADMIN", "path_malformed"),
+            ("/hooks/ADMIN/", "path_malformed"),
+            ("/hooks/%61dmin", "path_malformed"),
+            ("/hooks/%61dmin/", "path_malformed"),
+            ("/hooks/%2561dmin", "path_malformed"),
+            ("/hooks/%252561dmin", "path_malformed"),
+            ("/hooks/%2541dmin", "path_malformed"),
+            ("/hooks/admin%20", "path_malformed"),
+            ("/hooks/admin%2520/", "path_malformed"),
+            ("/hooks/admin%09", "path_malformed"),
+            ("/hooks/admin%0a", "path_malformed"),
+            ("/hooks/admin+", "path_malformed"),
+            ("/hooks/%20admin", "path_malformed"),
+            ("/hooks%20/admin", "no_policy"),
+            ("/hooks%2520/admin", "no_policy"),
+            ("/hooks./admin", "no_policy"),
+            ("/hooks/./admin", "path_malformed"),
+            ("/hooks/admin.", "path_malformed"),
+            ("/hooks/admin..", "path_malformed"),
+            ("/hooks/admin.%20.", "path_malformed"),
+            ("/hooks/admin./", "path_malformed"),
+            ("/hooks/admin%252e", "path_malformed"),
+            ("/hooks/admin%252f", "path_malformed"),
+            ("/hooks/admin%25252f", "path_malformed"),
+            ("/hooks/%252fadmin", "path_malformed"),
+            ("/hooks%252fadmin", "no_policy"),
+            ("/hooks/%255cadmin", "path_malformed"),
+            ("/hooks/x/%252e%252e/admin", "path_malformed"),
+            ("/hooks/x/..%3b/admin", "path_malformed"),
+            ("/hooks/x/..%3bv=1%252fadmin", "path_malformed"),
+            ("/hooks/admin%3b", "path_malformed"),
+            ("/hooks/admin%3bv=1/", "path_malformed"),
+            ("/hooks/admin%3f", "path_malformed"),
+            ("/hooks/admin%3fa=b", "path_malformed"),
+            ("/hooks/admin%253f", "path_malformed"),
+            ("/hooks/admin%23", "path_malformed"),
+            ("/hooks/admin%23/x", "path_malformed"),
+            ("/hooks/admin%2500", "path_malformed"),
+            ("/hooks/admin%2500.png", "path_malformed"),
+            ("/hooks/%c0%afadmin", "path_malformed"),
+            ("/hooks/%C0%AFadmin", "path_malformed"),
+            ("/hooks/%c0%2fadmin", "path_malformed"),
+            ("/hooks/%e0%80%afadmin", "path_malformed"),
+            ("/hooks/%f0%80%80%afadmin", "path_malformed"),
+            ("/hooks/%25c0%25afadmin", "path_malformed"),
+            ("/hooks/x/%c0%ae%c0%ae/admin", "path_malformed"),
+            ("/hooks/x/%c0%ae%c0%ae%c0%afadmin", "path_malformed"),
+            ("/hooks/x/%e0%80%ae./admin", "path_malformed"),
+            ("/hooks/%c1%a1dmin", "path_malformed"),
+            ("/hooks/%u002fadmin", "path_malformed"),
+            ("/hooks/%25u002fadmin", "path_malformed"),
+            ("/hooks/%25u0061dmin", "path_malformed"),
+            ("/hooks/%2525u0061dmin", "path_malformed"),
+            ("/hooks/%ef%bd%81dmin", "path_malformed"),
+            ("/hooks/%ef%bc%8fadmin", "path_malformed"),
+            ("/hooks/adm%C4%B1n", "path_malformed"),
+            // What reads in no way like the stricter policy's path.
+            ("/hooks/administrator", "ok"),
+            ("/hooks/admin/x", "ok"),
+            ("/hooks/a/", "ok"),
+            ("/hooks/", "ok"),
+            ("/hooks/My%20Repo/x", "ok"),
+            ("/hooks/v1.2/x.json", "ok"),
+            ("/hooks/%E2%82%AC", "ok"),
+            ("/hooks/gr%C3%B6%C3%9Fe/%F0%9F%9A%80", "ok"),
+            ("/hooks/group%252Fproject", "ok"),
+            ("/hooks/100%25", "ok"),
+            ("/hooks/a:b@c,d=e&f'(g)!$*~", "ok"),
+            ("/hooks/c++/x", "ok"),
+        ],
+    );
+    let beside = lax_and_strict(&json!({"prefix": "/"}), &json!("/hooks/github"));
+    opens(
+        &beside,
+        &[
+            ("/hooks/github", "source_ip_unknown"),
+            ("/hooks/github/", "path_malformed"),
+            ("/hooks/GitHub", "path_malformed"),
+            ("/hooks%252fgithub", "path_malformed"),
+            ("/hooks./github", "path_malformed"),
+            ("/HOOKS%20/github", "path_malformed"),
+            ("/%252e%252e/hooks/github", "path_malformed"),
+            ("/hooks/github/x", "ok"),
+            ("/", "ok"),
+            ("/Hooks/a/", "ok"),
+        ],
+    );
+}
+
+#[test]
+fn a_path_that_another_reader_takes_out_of_its_prefix_is_refused() {
+    let alone = |path: &Value| json!({"policies": [{"name": "alone", "match": {"path": path}, "require": {"token": token()}}]});
+    opens(
+        &alone(&json!({"prefix": "/flexdeploy/webhooks/v1"})),
+        &[
+            ("/flexdeploy/webhooks/v1/%252e%252e%252f%252e%252e%252fconsole", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/%252e%252e", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/%25252e%25252e/console", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/..%3b/console", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/..%3bx=y/console", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/..%20/console", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/%20../console", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/..%255c..%255cconsole", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/%c0%ae%c0%ae%c0%afconsole", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/%u002e%u002e/console", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/%25u002e%25u002e/console", "path_malformed"),
+            ("/flexdeploy/webhooks/v1/a/%252e%252e/b", "ok"),
+            ("/flexdeploy/webhooks/v1/a%252fb", "ok"),
+            ("/flexdeploy/webhooks/v1/", "ok"),
+            ("/flexdeploy/webhooks/v1/A%20b", "ok"),
+        ],
+    );
+    opens(
+        &alone(&json!({"prefix": "/hooks"})),
+        &[("/hooks/..%3b/admin", "path_malformed"), ("/hooks/%252e%252e/admin", "path_malformed")],
+    );
+    // A policy's own path, whatever it looks like.
+    opens(&alone(&json!("/Hooks/a/")), &[("/Hooks/a/", "ok"), ("/Hooks/a", "no_policy")]);
+    opens(
+        &alone(&json!({"prefix": "/Hooks"})),
+        &[("/Hooks/A", "ok"), ("/Hooks/%41", "ok"), ("/Hooks/", "ok")],
+    );
+    opens(&alone(&json!("/a%20b.")), &[("/a%20b.", "ok"), ("/a%20b", "no_policy")]);
+    opens(&alone(&json!({"prefix": "/a%2520b"})), &[("/a%2520b", "ok"), ("/a%2520b/%63/", "ok")]);
+    opens(&alone(&json!({"prefix": "/"})), &[("/", "ok"), ("/A%20/", "ok"), ("/%252e%252e/", "ok")]);
+    opens(
+        &alone(&json!({"prefix": "/x/"})),
+        &[("/x/", "ok"), ("/x/y", "ok"), ("/x/%59/", "ok"), ("/x", "no_policy")],
+    );
+}
+
+#[test]
+fn a_policy_whose_path_is_no_ordinary_one_is_reached_by_none_of_its_spellings_either() {
+    let rows = |strict: &str, paths: &[(&str, &str)]| {
+        opens(&lax_and_strict(&json!({"prefix": "/"}), &json!(strict)), paths);
+    };
+    rows(
+        "/Admin/",
+        &[
+            ("/Admin/", "source_ip_unknown"),
+            ("/admin", "path_malformed"),
+            ("/Admin", "path_malformed"),
+            ("/other", "ok"),
+        ],
+    );
+    rows(
+        "/a%20b",
+        &[
+            ("/a%20b", "source_ip_unknown"),
+            ("/a%2520b", "path_malformed"),
+            ("/A+b", "path_malformed"),
+            ("/ab", "ok"),
+        ],
+    );
+    rows(
+        "/admin.",
+        &[("/admin.", "source_ip_unknown"), ("/admin", "path_malformed"), ("/admin../", "path_malformed")],
+    );
+    // Two paths that differ in nothing but spelling were both written down, and each is its policy's.
+    let twins = lax_and_strict(&json!({"prefix": "/hooks"}), &json!({"prefix": "/Hooks"}));
+    opens(
+        &twins,
+        &[
+            ("/hooks", "ok"),
+            ("/hooks/a", "ok"),
+            ("/hooks/%41/", "ok"),
+            ("/Hooks", "source_ip_unknown"),
+            ("/Hooks/a", "source_ip_unknown"),
+            ("/HOOKS", "no_policy"),
+        ],
+    );
+    let slash = lax_and_strict(&json!("/hooks"), &json!("/hooks/"));
+    opens(&slash, &[("/hooks", "ok"), ("/hooks/", "source_ip_unknown"), ("/hooks%20", "no_policy")]);
+    // A twin's other paths are nobody else's.
+    let more = lax_and_strict(&json!([{"prefix": "/b"}, "/A/adm"]), &json!("/a/adm"));
+    opens(
+        &more,
+        &[
+            ("/A/adm", "ok"),
+            ("/b/%252e%252e/a/adm", "path_malformed"),
+            ("/b/%252e%252e/A/adm", "path_malformed"),
+        ],
+    );
+}
+
+#[test]
+fn policies_that_share_a_path_for_other_methods_are_one_owner() {
+    let policy = |name: &str, method: &str, path: Value, require: Value| json!({"name": name, "match": {"path": path, "methods": [method]}, "require": require});
+    let configuration = json!({"policies": [
+        policy("post", "POST", json!({"prefix": "/hooks"}), json!({"token": token()})),
+        policy("put", "PUT", json!({"prefix": "/hooks"}), json!({"source_ip": source()})),
+        policy("get", "GET", json!({"prefix": "/hooks/deep"}), json!({"source_ip": source()})),
+    ]});
+    check(
+        &configuration,
+        &[
+            ("POST /hooks/A%20b/ | x-token: token-0123456789", "allow", "ok"),
+            ("PUT /hooks/A%20b/ | @source: 192.0.2.1:1", "allow", "ok"),
+            ("PATCH /hooks/A%20b/", "deny", "method_not_allowed"),
+            ("POST /hooks/deep | x-token: token-0123456789", "deny", "method_not_allowed"),
+            ("POST /hooks/Deep | x-token: token-0123456789", "deny", "path_malformed"),
+            ("GET /hooks/Deep", "deny", "path_malformed"),
+            ("PATCH /hooks/x/%252e%252e/%252e%252e/y", "deny", "path_malformed"),
+        ],
+    );
+}
+
+#[test]
+fn a_route_reaches_no_policy_under_another_spelling_of_its_path() {
+    let policy = |name: &str, path: Option<Value>, require: Value| {
+        let mut policy = json!({"name": name, "require": require});
+        if let Some(path) = path {
+            policy["match"] = json!({ "path": path });
+        }
+        policy
+    };
+    let lax = |path: Option<Value>| policy("lax", path, json!({"token": token()}));
+    let strict = policy("strict", Some(json!("/hooks/admin")), json!({"source_ip": source()}));
+    let with_match = json!({"policies": [lax(Some(json!({"prefix": "/hooks"}))), strict]});
+    let without = json!({"policies": [lax(None), strict]});
+    for configuration in [with_match, without] {
+        let policies = policies(&configuration);
+        for (path, reason) in [
+            ("/hooks/x", "ok"),
+            ("/hooks/X%20y/", "ok"),
+            // As it stands it is the word of the route that counts.
+            ("/hooks/admin", "ok"),
+            ("/hooks/ADMIN", "path_malformed"),
+            ("/hooks/%61dmin", "path_malformed"),
+            ("/hooks/admin/", "path_malformed"),
+            ("/hooks/admin%20", "path_malformed"),
+            ("/hooks/admin%252f", "path_malformed"),
+            ("/hooks/%252561dmin", "path_malformed"),
+            ("/hooks/%252e%252e/console", "path_malformed"),
+            ("/hooks/..%3b/console", "path_malformed"),
+            ("/hooks/..%20/console", "path_malformed"),
+            ("/hooks/%c0%ae%c0%ae/console", "path_malformed"),
+        ] {
+            let row = format!("POST {path} | @route: lax | x-token: token-0123456789");
+            let verdict = if reason == "ok" { "allow" } else { "deny" };
+            assert_eq!(codes(ruling(&policies, &row).as_ref()), (verdict, reason), "{row}: {configuration}");
+        }
+    }
+    // A route's own prefix is not known: what resolves a dot segment may leave it, even below the match.
+    check(
+        &json!({"policies": [policy("free", None, json!({"token": token()}))]}),
+        &[
+            ("POST /a/x/%252e%252e/y | @route: free | x-token: token-0123456789", "deny", "path_malformed"),
+            ("POST /a/x/%252e/y | @route: free | x-token: token-0123456789", "deny", "path_malformed"),
+            ("POST /A/x%20y/ | @route: free | x-token: token-0123456789", "allow", "ok"),
+            ("POST /a/..x/y.. | @route: free | x-token: token-0123456789", "allow", "ok"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_left_alone_is_governed_in_no_reading() {
+    let configuration = json!({"unmatched": "pass", "policies": [
+        {"name": "hooks", "match": {"path": ["/hooks/admin", {"prefix": "/Hooks/v1/"}, {"prefix": "/plain"}]}, "require": {"token": token()}},
+    ]});
+    let policies = policies(&configuration);
+    for path in [
+        "/plain/..",
+        "/plain//a",
+        "/plain/%2e",
+        "/plain/../x",
+        "/plain;a",
+        "/plain/a;b",
+        "/plain/%zz",
+        "/hooks/admin.",
+        "/hooks/admin%3f",
+        "/hooks/admin%3fa",
+        "/hooks/admin%23",
+        "/hooks%20/admin",
+        "/hooks./admin",
+        "/hooks/%20admin",
+        "/hooks%c0%afadmin",
+        "/hooks%e0%80%afadmin",
+        "/hooks%u002fadmin",
+        "/hooks/%u0061dmin",
+        "/x/%c0%ae%c0%ae/hooks/admin",
+        "/%252568ooks/admin",
+        "/hooks/admin/",
+        "/hooks/admin//",
+        "/hooks/admin/.",
+        "/hooks/admin%00",
+        "/hooks/admin%2500x",
+        "/hooks/admin;a",
+        "/hooks/admin%3ba",
+        "\\hooks\\admin",
+        "/hooks/admin%0d%0a",
+        "/hooks/v1",
+        "/HOOKS/V1/a",
+        "/Hooks/v1",
+        "/hooks%5cv1%5c",
+        "/hooks/admin#a",
+    ] {
+        assert_eq!(
+            codes(ruling(&policies, &format!("POST {path}")).as_ref()),
+            ("deny", "path_malformed"),
+            "{path}"
+        );
+    }
+    for path in [
+        "/",
+        "/hooks",
+        "/hooks/admins",
+        "/hooks/admin/x",
+        "/hooks/v10",
+        "/a//b/../c;d",
+        "/%zz",
+        "/%E2%82%AC",
+        "*",
+        "/hooks/..",
+        "/a%3f",
+    ] {
+        assert_eq!(codes(ruling(&policies, &format!("POST {path}")).as_ref()), ("leave", "-"), "{path}");
+    }
+}
+
+#[test]
+fn an_authority_that_can_be_read_in_two_ways_is_refused_where_hosts_are_named() {
+    let policy = |name: &str, hosts: Option<Value>, require: Value| {
+        let mut policy = json!({"name": name, "match": {"path": {"prefix": "/hooks"}}, "require": require});
+        if let Some(hosts) = hosts {
+            policy["match"]["hosts"] = hosts;
+        }
+        policy
+    };
+    let strict = policy(
+        "strict",
+        Some(json!(["hooks.example.com", "*.example.org", "[2001:db8::1]", "192.0.2.9"])),
+        json!({"source_ip": source()}),
+    );
+    let lax = policy("lax", None, json!({"token": token()}));
+    let both = policies(&json!({"policies": [strict, lax]}));
+    let nobody = policies(&json!({"policies": [lax]}));
+    let mut left = json!({"unmatched": "pass", "policies": [strict]});
+    left["policies"][0]["match"]["path"] = json!("/hooks/a");
+    let left = policies(&left);
+    let row =
+        |authority: &str| format!("POST /hooks/a | :authority: {authority} | x-token: token-0123456789");
+    let reason = |set: &PolicySet, authority: &str| {
+        let mut request = request(&row("x"));
+        request.headers.retain(|(name, _)| name != ":authority");
+        request.headers.push((":authority".into(), authority.into()));
+        codes(request.judge(set, Framing::Undeclared, 3).1.as_ref()).1
+    };
+    for authority in [
+        "",
+        ":",
+        ":80",
+        ".",
+        "..",
+        ".:80",
+        "hooks.example.com:80:81",
+        "hooks.example.com::80",
+        "hooks.example.com:",
+        "hooks..example.com",
+        "hooks.example.com..",
+        ".hooks.example.com",
+        "hooks.example.com,evil",
+        "hooks.example.com, evil",
+        "evil,hooks.example.com",
+        "a@hooks.example.com",
+        "a:b@hooks.example.com",
+        "@hooks.example.com",
+        "hooks.example.com@evil",
+        " hooks.example.com",
+        "hooks.example.com ",
+        "hooks.example.com\t",
+        "hooks.example.com:80 ",
+        "hooks.example.com:x",
+        "hooks.example.com:+80",
+        "hooks.example.com:-1",
+        "hooks.example.com:65536",
+        "hooks.example.com:080000",
+        "hooks.example.com:8 0",
+        "hooks.example.com\0",
+        "hooks\u{7f}.example.com",
+        "hooks.example.com/",
+        "hooks.example.com/x",
+        "hooks.example.com?x",
+        "hooks.example.com#x",
+        "hooks.example.com\\",
+        "hooks%2eexample.com",
+        "%68ooks.example.com",
+        "hooks.exämple.com",
+        "http://hooks.example.com",
+        "[2001:db8::1",
+        "2001:db8::1]",
+        "2001:db8::1",
+        "[2001:db8::1]x",
+        "[2001:db8::1]80",
+        "[2001:db8::1]:",
+        "[2001:db8::1]:80:81",
+        "[2001:db8::1].",
+        "[[2001:db8::1]]",
+        "[hooks.example.com]",
+        "[]",
+        "[]:80",
+        "[fe80::1%25eth0]",
+        "[192.0.2.9]",
+        "192.0.2",
+        "192.0.2.9.1",
+        "192.0.2.009",
+        "0xc0.0.2.9",
+        "3221225993",
+        "192.0.2.0x9",
+        "192.0.2.256",
+        "hooks.example.com;a",
+        "hooks.example.com'",
+        "*.example.org",
+        "a.example.org.:x",
+    ] {
+        assert_eq!(reason(&both, authority), "path_malformed", "{authority:?}");
+        assert_eq!(reason(&left, authority), "path_malformed", "{authority:?}: left alone");
+        assert_eq!(reason(&nobody, authority), "ok", "{authority:?}: where no host is named nothing changes");
+    }
+    for (authority, expected) in [
+        ("hooks.example.com", "source_ip_unknown"),
+        ("HOOKS.example.COM.:8443", "source_ip_unknown"),
+        ("hooks.example.com.", "source_ip_unknown"),
+        ("a.example.org", "source_ip_unknown"),
+        ("a_b.c-d.example.org:65535", "source_ip_unknown"),
+        ("[2001:db8::1]", "source_ip_unknown"),
+        ("[2001:DB8:0::0001]:80", "source_ip_unknown"),
+        ("192.0.2.9:80", "source_ip_unknown"),
+        ("192.0.2.9.", "source_ip_unknown"),
+        ("example.org", "ok"),
+        ("hooks", "ok"),
+        ("127.0.0.1:1", "ok"),
+        ("[::1]:80", "ok"),
+        ("4chan.example.net", "ok"),
+    ] {
+        assert_eq!(reason(&both, authority), expected, "{authority:?}");
+    }
+    // Two headers, and none.
+    let twice = format!("{} | :authority: evil", row("hooks.example.com"));
+    assert_eq!(codes(ruling(&both, &twice).as_ref()).1, "path_malformed");
+    let mut none = request("POST /hooks/a | x-token: token-0123456789");
+    none.headers.retain(|(name, _)| name != ":authority");
+    assert_eq!(codes(none.judge(&both, Framing::Undeclared, 1).1.as_ref()).1, "path_malformed");
+    // By route metadata as well.
+    let by_route =
+        "POST /hooks/a | :authority: hooks.example.com:80:81 | @route: lax | x-token: token-0123456789";
+    assert_eq!(codes(ruling(&both, by_route).as_ref()).1, "path_malformed");
+}
+
+#[test]
+fn no_token_of_any_policy_is_logged_of_a_refused_request() {
+    let policy = |name: &str, require: Value| {
+        let path = format!("/{name}");
+        json!({"name": name, "match": {"path": {"prefix": path}}, "require": require})
+    };
+    let in_query = |name: &str| json!({"token": {"query": name, "secrets": [{"value": "token-0123456789"}]}});
+    let mut keep = policy("keep", in_query("kept"));
+    keep["forward"] = json!({"token": "keep"});
+    let policies = policies(&json!({"policies": [
+        policy("token", in_query("token")),
+        policy("other", in_query("api.key")),
+        policy("header", json!({"token": token()})),
+        policy("open", json!("nothing")),
+        keep,
+    ]}));
+    let edited = |row: &str| edits(&policies, row).0;
+    for (target, logged) in [
+        ("/header?token=T", "/header"),
+        ("/header?a=1&token=T&b=2", "/header?a=1&b=2"),
+        ("/header?api.key=T&kept=T&x", "/header?x"),
+        ("/header?a;token=T", "/header?a"),
+        ("/header?a=1;token=T;b=2&c", "/header?a=1&c"),
+        ("/header?token=T;T&c", "/header?c"),
+        ("/header?;token=T", "/header"),
+        ("/header?a&amp;token=T&b", "/header?a&amp&b"),
+        ("/header?a=1%26token=T", "/header?a=1"),
+        ("/header?a=1%2526token%253DT", "/header?a=1"),
+        ("/header?a=1%3btoken=T&b", "/header?a=1&b"),
+        ("/header?a=b?token=T", "/header?a=b"),
+        ("/header??token=T", "/header"),
+        ("/header?%3ftoken=T", "/header"),
+        ("/header?tok%2565n=T", "/header"),
+        ("/header?token%3DT", "/header"),
+        ("/header?Token=T&TOKEN=T", "/header"),
+        ("/header?+token=T&%20token=T&token+=T", "/header"),
+        ("/header?token[]=T&token%5b0%5d=T", "/header"),
+        ("/header&token=T", "/header"),
+        ("/header&token=T?b=1", "/header?b=1"),
+        ("/header%3ftoken=T", "/header"),
+        ("/header%253ftoken%253dT", "/header"),
+        ("/header;token=T", "/header"),
+        ("/header;token=T/x?b", "/header?b"),
+        ("/token?a;token=T", "/token?a"),
+        ("/token?token=T&api.key=T", "/token"),
+        ("/nowhere?token=T", "/nowhere"),
+        ("/nowhere?a;token=T", "/nowhere?a"),
+        ("/keep?kept=T", "/keep"),
+    ] {
+        assert_eq!(edited(&format!("POST {target}")).as_deref(), Some(logged), "{target}");
+    }
+    for target in [
+        "/header",
+        "/header?",
+        "/header?a=token&tokens=1&b;token2=T",
+        "/header?a=%26x&%",
+        "/header?token",
+        "/header/token=T",
+    ] {
+        let expected = (target == "/header?token").then(|| "/header".to_owned());
+        assert_eq!(edited(&format!("POST {target}")), expected, "{target}");
+    }
+    // What goes on is as it was sent, but for the governing policy's own tokens.
+    for (row, target) in [
+        ("POST /open?token=T;token=T&api.key=T", None),
+        ("POST /header?a;token=T&token=T | x-token: token-0123456789", None),
+        ("POST /token?token=token-0123456789&api.key=T&b;token=T", Some("/token?api.key=T&b;token=T")),
+        ("POST /keep?kept=token-0123456789", None),
+    ] {
+        assert_eq!(codes(ruling(&policies, row).as_ref()), ("allow", "ok"), "{row}");
+        assert_eq!(edited(row).as_deref(), target, "{row}");
+    }
+    let behind = "POST /header | x-envoy-original-path: /header?a;token=T";
+    assert_eq!(edits(&policies, behind).1, "x-envoy-original-path x-token".replace(" x-token", ""));
+}
+
 #[test]
 fn a_claim_that_no_tag_can_be_is_a_mismatch_before_the_body() {
     let long = "00".repeat(20_000);

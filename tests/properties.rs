@@ -357,3 +357,58 @@ fn taking_a_token_out_keeps_the_rest() {
         );
     }
 }
+
+/// The same place to some reader: one step away from how it is written.
+fn disguised(random: &mut Random, path: &str) -> String {
+    let at = random.below(path.len());
+    let slash = path.match_indices('/').map(|(at, _)| at).nth(random.below(path.matches('/').count()));
+    let (before, behind) = path.split_at(slash.unwrap_or(0));
+    match random.below(9) {
+        0 => {
+            let byte = path.as_bytes()[at];
+            format!("{}%{byte:02x}{}", &path[..at], &path[at + 1..])
+        }
+        1 => {
+            let letter = path[at..=at].to_ascii_uppercase();
+            format!("{}{letter}{}", &path[..at], &path[at + 1..])
+        }
+        2 => format!("{path}/"),
+        3 => format!("{before}%20{behind}"),
+        4 => format!("{path}."),
+        5 => format!("{before}/x/%2e%2e{behind}"),
+        6 => format!("{path}%23a"),
+        7 => format!("{before}%c0%af{}", behind.get(1..).unwrap_or_default()),
+        _ => format!("{path}%3bv"),
+    }
+}
+
+#[test]
+fn no_disguise_of_a_strict_path_reaches_the_laxer_policy_around_it() {
+    let configuration = |lax: &str| {
+        let text = format!(
+            r#"{{"policies": [{{"name": "lax", "match": {{"path": {{"prefix": "{lax}"}}}}, "require": "nothing"}},
+            {{"name": "strict", "match": {{"path": "/hooks/admin"}}, "require": {{"source_ip": {{"allow": ["192.0.2.1"]}}}}}}]}}"#
+        );
+        config::parse(text.as_bytes(), &environment).unwrap().policies
+    };
+    let sets = [configuration("/"), configuration("/hooks")];
+    let mut random = Random(7);
+    for round in 0..10_000 {
+        let mut path = "/hooks/admin".to_owned();
+        for _ in 0..=random.below(2) {
+            path = disguised(&mut random, &path);
+        }
+        let request = Request {
+            headers: vec![(":method".into(), "POST".into()), (":path".into(), path.into())],
+            source: None,
+            route_policy: None,
+            now: Millis(0),
+            ended: None,
+            body: Vec::new(),
+        };
+        for policies in &sets {
+            let (_, ruling) = request.judge(policies, Framing::HeadersOnly, 1);
+            assert_eq!(codes(ruling.as_ref()).0, "deny", "round {round}: {request:?}");
+        }
+    }
+}

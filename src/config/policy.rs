@@ -7,13 +7,12 @@ use super::node::{Node, Object};
 use super::{Reader, handshake, requirement};
 use crate::check::signature::content::Body;
 use crate::check::signature::form;
-use crate::path;
 use crate::policy::requirement::Requirement;
 use crate::policy::{Check, Forward, Leaf, Mode, Policy};
 use crate::route::{HostPattern, Match, PathPattern};
 use crate::verdict::Reason;
+use crate::{authority, path};
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 use std::rc::Rc;
 
 const KEYS: [&str; 10] = [
@@ -205,6 +204,11 @@ fn path_text(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
             "has a segment, escape or character for which every request is refused (path_malformed)",
         );
     }
+    if path::readings(text.as_bytes()).is_none() {
+        return value(
+            "has too many readings (escapes, dots, slashes): every request for it is refused (path_malformed)",
+        );
+    }
     Ok(Rc::from(text))
 }
 
@@ -226,22 +230,19 @@ fn host_pattern(node: &Node<'_>) -> Result<HostPattern, ConfigError> {
         Some(bare) => (true, bare),
         None => (false, text.as_str()),
     };
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let in_brackets = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let is_address = !suffix && in_brackets.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
-    if bare.is_empty()
-        || !(bare.bytes().all(is_name) || is_address)
-        || bare.starts_with('.')
-        || bare.ends_with('.')
-    {
+    // What has a port, or more than one reading, is none.
+    let is_host = !(bare.ends_with('.') || suffix && bare.starts_with('['));
+    let has_port = bare.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let host = authority::host(bare.as_bytes()).filter(|_| is_host && !has_port);
+    let Some(host) = host.and_then(|host| String::from_utf8(host.into_owned()).ok()) else {
         let complaint = "is not a host, such as hooks.example.com or *.example.com (no port, no path)";
         return Err(node.error(Wrong::Value(node.text()?.to_owned(), complaint)));
-    }
+    };
     Ok(if suffix {
-        let dotted = format!(".{bare}");
+        let dotted = format!(".{host}");
         HostPattern::Suffix(dotted.len(), Rc::from(dotted))
     } else {
-        HostPattern::Exact(Rc::from(bare))
+        HostPattern::Exact(Rc::from(host))
     })
 }
 

@@ -108,6 +108,28 @@ def test_a_question_mark_ends_the_path_but_not_its_rules(gateway):
     gateway.passes(to("/v1?a=%2f&b=;&c=//../%00"))
 
 
+# What another reader takes for the path of another policy, or for none of this one
+
+DISGUISED = [
+    "/v1/deep/exact/", "/v1/deep/EXACT", "/v1/Deep/x", "/v1/%64eep", "/v1/%2564eep/x", "/v1/%252564eep", "/v1/deep%20", "/v1/deep%252f",
+    "/v1/deep.", "/v1/deep%20/a", "/v1/deep./a", "/v1/deep%3b", "/v1/deep%3fa", "/v1/deep%23", "/v1/%c0%afdeep", "/v1/%u002fdeep",
+    "/v1/x/%c0%ae%c0%ae/deep", "/v1/%252e%252e%252f%252e%252e%252fconsole", "/v1/..%3b/admin", "/v1/..%3bx=y/admin", "/v1/%252e%252e/admin",
+    "/v1/..%255cadmin", "/v1/..%20/admin", "/Open", "/v1/../open",
+]
+
+
+@BOTH
+@pytest.mark.parametrize("path", DISGUISED)
+def test_no_policy_is_reached_or_left_by_another_spelling(gateway, send, path):
+    gateway.refuses(to(path), "no_policy" if path == "/Open" else "path_malformed", send=send)
+
+
+@BOTH
+@pytest.mark.parametrize("path", ["/v1/", "/v1/My%20Repo/x", "/v1/%E2%82%AC", "/v1/A", "/v1/group%252Fproject/", "/v1/v1.2/x"])
+def test_an_ordinary_path_of_many_letters_passes(gateway, send, path):
+    assert gateway.passes(to(path), send).record["policy"] == "hooks"
+
+
 # Method, host, shape
 
 def test_another_method_is_told_the_right_ones(gateway):
@@ -133,6 +155,29 @@ def test_a_host_is_governed(gateway, send, host):
 @pytest.mark.parametrize("host", OTHER_HOSTS, ids=bytes.decode)
 def test_another_host_is_not_governed(gateway, send, host):
     gateway.refuses(to("/hosted", host=host), "no_policy", send=send)
+
+
+DOUBTFUL_HOSTS = [b"hooks.example.com:80:81", b"hooks.example.com::80", b"hooks.example.com:", b"hooks.example.com:x", b"hooks..example.com",
+                  b"hooks.example.com..", b"hooks.example.com,evil", b"a@hooks.example.com", b"hooks.example.com evil", b"127.1", b"[::1"]
+
+
+@BOTH
+@pytest.mark.parametrize("host", DOUBTFUL_HOSTS, ids=bytes.decode)
+def test_a_host_that_two_readers_could_read_differently(gateway, send, host):
+    """Envoy refuses some of these by itself; what it lets through reaches no policy, not even one that names no host."""
+    for path in ("/hosted", "/v1"):
+        gateway.drops(lambda port, path=path: send(port, to(path, host=host)))
+
+
+@pytest.mark.parametrize("host", [b"hooks.example.com:80:81", b"hooks.example.com::80", b"hooks.example.com,evil"], ids=bytes.decode)
+def test_a_doubtful_host_is_refused_as_malformed(gateway, host):
+    gateway.refuses(to("/hosted", host=host), "path_malformed")
+    gateway.refuses(to("/v1", host=host), "path_malformed")
+
+
+def test_two_host_headers_are_no_host(gateway):
+    """Whatever Envoy makes of the two, they reach no policy."""
+    gateway.drops(lambda port: client.h1_length(port, to("/v1", [(b"host", b"evil")])))
 
 
 EXTENDED_CONNECT = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"http"),
@@ -290,7 +335,8 @@ UNRELATED = ["/", "/v1", "/v1/hooksx", "/other?a=%00", "/other/%2f", "/a//b", "/
 OTHER_READINGS = [
     "//v1/hooks", "/v1//hooks", "/v1/./hooks", "/a/../v1/hooks", "/a/%2e%2e/v1/hooks", "/v1%2fhooks", "/v1%2Fhooks/a", "/v1%252fhooks",
     "/v1\\hooks", "/v1%5chooks", "/v1;a=b/hooks", "/v1/hooks;a", "/v1/hooks/..", "/v1/hooks/%2e", "/v1/hooks//a", "/V1//Hooks",
-    "/%76%31//hooks", "/v1/hooks%00",
+    "/%76%31//hooks", "/v1/hooks%00", "/v1/hooks.", "/v1/hooks%3f", "/v1/hooks%3fa", "/v1/hooks%23", "/v1%20/hooks", "/v1./hooks",
+    "/v1%c0%afhooks", "/v1%u002fhooks", "/x/%c0%ae%c0%ae/v1/hooks", "/v1/%252568ooks", "/%252e%252e/v1/hooks",
 ]
 
 

@@ -139,6 +139,33 @@ def test_while_the_head_is_held_the_new_route_cannot_be_seen():
         assert exchange.delivered.values("x-route") == [b"second"]
 
 
+# A route's policy under another spelling of its path
+
+STRICT, LAX = {"source_ip": {"allow": ["10.0.0.0/8"]}}, {"source_ip": {"allow": ["127.0.0.0/8"]}}
+
+
+def spelled(upstream_port: int, *, lax_match: dict | None) -> dict:
+    """An exact route for a strict policy, and one below a prefix for a laxer one; Envoy normalises nothing."""
+    lax = {"name": "lax", "require": LAX} | ({"match": lax_match} if lax_match else {})
+    strict = {"name": "strict", "match": {"path": "/hooks/admin"}, "require": STRICT}
+    config = bootstrap({"policies": [strict, lax]}, upstream_port=upstream_port)
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["route_config"]["virtual_hosts"][0]["routes"] = [named("strict", {"path": "/hooks/admin"}),
+                                                             named("lax", {"path_separated_prefix": "/hooks"})]
+    return config
+
+
+@pytest.mark.parametrize("lax_match", [{"path": {"prefix": "/hooks"}}, None], ids=["both-match", "one-matches"])
+def test_a_route_reaches_no_policy_under_another_spelling(lax_match):
+    with Gateway(partial(spelled, lax_match=lax_match), good=unsigned("/hooks/x").again) as gateway:
+        gateway.refuses(unsigned("/hooks/admin"), "source_ip_not_allowed")
+        for path in ("/hooks/ADMIN", "/hooks/%61dmin", "/hooks/admin/", "/hooks/admin%20", "/hooks/admin%252f", "/hooks/%252561dmin",
+                     "/hooks/..%3b/console", "/hooks/%252e%252e/console", "/hooks/%c0%ae%c0%ae/console"):
+            gateway.refuses(unsigned(path), "path_malformed")
+            gateway.refuses(unsigned(path), "path_malformed", send=client.h2_send)
+        gateway.passes(unsigned("/hooks/My%20Repo/"))
+
+
 # Named filters
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,8 @@ CONFIG = {"policies": [
     policy("header", {"header": "X-Hook-Token"}),
     policy("bearer", {"bearer": True}),
     policy("basic", {"basic": {"username": "hook"}}),
+    {"name": "signed", "match": {"path": "/signed"}, "require": {"signature": {"provider": "github", "secrets": SECRETS}}},
+    {"name": "open", "match": {"path": "/open"}, "require": "nothing"},
     {"name": "far", "match": {"path": "/far"}, "require": FAR},
 ]}
 
@@ -102,6 +104,38 @@ def test_a_token_is_stripped_from_the_log_when_something_else_failed_first(gatew
     assert exchange.record["path"] == "/far?a=1"
     exchange = gateway.refuses(to(f"/query?a=1&token={TOKEN}").again(method=b"PUT"), "method_not_allowed")
     assert exchange.record["path"] == "/query?a=1"
+
+
+ELSEWHERE = {  # a target, the reason, and the target as the access log may have it
+    "another-policy": (f"/header?a=1&token={TOKEN}", "token_missing", "/header?a=1"),
+    "no-policy": (f"/nowhere?token={TOKEN}", "no_policy", "/nowhere"),
+    "kept": (f"/kept?token={TOKEN}x", "token_mismatch", "/kept"),
+    "semicolon": (f"/query?a;token={TOKEN}", "token_missing", "/query?a"),
+    "semicolon-elsewhere": (f"/bearer?a;token={TOKEN};b&c", "token_missing", "/bearer?a&c"),
+    "html-escape": (f"/query?a&amp;token={TOKEN}", "token_missing", "/query?a&amp"),
+    "escaped-separator": (f"/query?a%26token={TOKEN}", "token_missing", "/query?a"),
+    "escaped-separator-twice": (f"/query?a%2526token%253D{TOKEN}", "token_missing", "/query?a"),
+    "escaped-name": (f"/header?tok%2565n={TOKEN}", "token_missing", "/header"),
+    "another-case": (f"/query?Token={TOKEN}", "token_missing", "/query"),
+    "array": (f"/query?token[]={TOKEN}", "token_missing", "/query"),
+    "in-the-path": (f"/query&token={TOKEN}", "no_policy", "/query"),
+    "escaped-question-mark": (f"/query%3ftoken={TOKEN}", "no_policy", "/query"),
+    "path-parameter": (f"/query;token={TOKEN}", "path_malformed", "/query"),
+    "by-the-body": (f"/signed?a=1&token={TOKEN}", "signature_mismatch", "/signed?a=1"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("target, reason, rest", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_no_refused_request_is_logged_with_a_token_of_any_policy(gateway, send, target, reason, rest):
+    headers = signer.github("another-secret-of-32-characters-", b"other") if target.startswith("/signed") else []
+    exchange = gateway.refuses(to(target, headers), reason, send=send)
+    assert exchange.record["path"] == rest
+
+
+def test_what_goes_on_keeps_the_parameters_of_its_own(gateway):
+    """The name is another policy's; here it is the application's, and the operator may log it."""
+    gateway.passes(to("/open?a;token=1&token=of-the-app&b"))
 
 
 def test_a_hash_in_the_configuration_is_enough(gateway):
