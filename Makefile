@@ -1,9 +1,11 @@
 # Everything from nothing: what a target needs is installed into target/ by the ordinary package clients, except the
 # wasm target of a rustup toolchain, which rustup keeps beside its toolchain.
-MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
+# cargo works where the caller's CARGO_TARGET_DIR, CARGO_HOME and configuration say. What others take up (the module, the
+# programs) stands in target/ all the same: .ci/build puts it there. RUSTFLAGS is for native code; the module has its own.
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
+BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
 .PHONY: help demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
 
@@ -34,7 +36,7 @@ test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docke
 	$(PYTHON) -m pytest tests/compose -q
 
 cli: ## the command line: target/debug/webhook-guard
-	@cargo build --locked --quiet --features cli
+	@.ci/build target/debug build --locked --quiet --features cli
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
@@ -46,10 +48,10 @@ dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM,
 	@.ci/dist $(CYCLONEDX)
 
 rig: # the load generator and its kin: target/bench/release/rig
-	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --bin rig
+	@.ci/build target/bench/release $(BENCH) --bin rig
 
 bench: wasm rig $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
-	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --examples \
+	@CARGO_ENCODED_RUSTFLAGS=-Ctarget-feature=+simd128 .ci/build target/bench/wasm32-wasip1/release/examples $(BENCH) --examples \
 		--target wasm32-wasip1
 	@$(PYTHON) tests/bench/bench.py
 
@@ -63,8 +65,8 @@ fmt: ## formats the Rust files
 	cargo fmt
 	cargo fmt --manifest-path tests/bench/Cargo.toml
 
-clean: ## removes target/
-	cargo clean
+clean: ## removes target/, and nothing of a CARGO_TARGET_DIR elsewhere, which others may use too
+	rm -rf target
 
 $(VENV)/.installed: tests/requirements.txt
 	python3 -m venv $(VENV)
