@@ -5,6 +5,7 @@
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
+DEBIAN := target/tools/debian
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
 .PHONY: help demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
@@ -26,7 +27,7 @@ catalogue: ## one line a provider: its vectors, and how it was verified
 test-envoy: wasm cli rig $(VENV)/.installed ## the module in a real Envoy; the schema
 	$(PYTHON) -m pytest tests/envoy tests/schema -q
 
-test-gateways: wasm $(VENV)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
+test-gateways: wasm $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
 test-matrix: wasm $(VENV)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
@@ -75,3 +76,6 @@ $(VENV)/.installed: tests/requirements.txt
 
 $(CYCLONEDX):
 	cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
+
+$(DEBIAN)/.installed: .ci/oci-tools
+	@.ci/oci-tools $(DEBIAN)
