@@ -31,7 +31,7 @@ test-gateways: wasm $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy
 	$(PYTHON) -m pytest tests/gateways -q
 
 test-matrix: wasm $(VENV)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
-	$(PYTHON) .ci/matrix --write README.md
+	$(PYTHON) .ci/matrix --write docs/versions.md
 
 test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
