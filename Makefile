@@ -8,7 +8,7 @@ CYCLONEDX := target/tools/bin/cargo-cyclonedx
 DEBIAN := target/tools/debian
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
-.PHONY: help demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help docs demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,8 +24,8 @@ test-native: ## the core: vectors, decisions, configurations, properties
 catalogue: ## one line a provider: its vectors, and how it was verified
 	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
 
-test-envoy: wasm cli rig $(VENV)/.installed ## the module in a real Envoy; the schema
-	$(PYTHON) -m pytest tests/envoy tests/schema -q
+test-envoy: wasm cli rig $(VENV)/.installed ## the module in a real Envoy; the schema; README and docs
+	$(PYTHON) -m pytest tests/envoy tests/schema tests/docs -q
 
 test-gateways: wasm $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
@@ -61,6 +61,11 @@ lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check --manifest-path tests/bench/Cargo.toml
 	cargo clippy --locked --all-targets --features cli -- -D warnings
 	.ci/wasm clippy
+
+docs: $(VENV)/.installed ## writes what README and docs/ show of something else: tables and pictures
+	$(PYTHON) tests/provider_table.py
+	$(PYTHON) tests/schema/reference.py --write docs/configuration.md
+	$(PYTHON) tests/docs/pictures.py
 
 fmt: ## formats the Rust files
 	cargo fmt
