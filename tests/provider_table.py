@@ -1,4 +1,4 @@
-"""The table of providers in README.md, made from src/providers.json.
+"""The table of providers in docs/providers.md, made from src/providers.json.
 
 Responsible for what stands between the markers `<!-- providers:begin -->` and `<!-- providers:end -->`:
 `python tests/provider_table.py` writes it, and a test compares. It reads the data as any outsider would.
@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/providers.md"
 BEGIN, END = "<!-- providers:begin -->\n", "<!-- providers:end -->"
 
 
@@ -36,13 +37,12 @@ def checks(block: dict) -> str:
 
 
 def current() -> str:
-    return (ROOT / "README.md").read_text().partition(BEGIN)[2].partition(END)[0]
+    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
 
 
 def main() -> None:
-    path = ROOT / "README.md"
-    head, _, rest = path.read_text().partition(BEGIN)
-    path.write_text(head + BEGIN + table() + END + rest.partition(END)[2])
+    head, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(head + BEGIN + table() + END + rest.partition(END)[2])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! The README stays true: every configuration that it shows is one, and every reason that it lists is one.
+//! README and docs stay true: every configuration that they show is one, and every reason that the README lists is one.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeSet;
@@ -6,19 +6,29 @@ use std::fs;
 use webhook_guard::config;
 use webhook_guard::verdict::Reason;
 
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
 fn readme() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+    fs::read_to_string(format!("{ROOT}/README.md")).unwrap()
+}
+
+/// The pages under docs/.
+fn pages() -> Vec<String> {
+    let entries = fs::read_dir(format!("{ROOT}/docs")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let pages = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
 #[test]
 fn every_configuration_shown_is_accepted() {
-    let text = readme();
+    let text = [vec![readme()], pages()].concat().join("\n");
     let json = text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
     let in_yaml = text.split("value: |\n").skip(1).filter_map(|rest| rest.split("```").next());
     let shown: Vec<&str> = json.chain(in_yaml).collect();
-    assert!(shown.len() >= 3, "the README shows {} configurations", shown.len());
+    assert!(shown.len() >= 3, "README and docs show {} configurations", shown.len());
     for configuration in shown {
-        let env = |_: &str| Some("a secret of the README".to_owned());
+        let env = |_: &str| Some("a secret of the documentation".to_owned());
         if let Err(error) = config::parse(configuration.as_bytes(), &env) {
             panic!("{error}\n{configuration}");
         }

@@ -1,14 +1,14 @@
-//! The README's sessions, run as they stand there.
+//! The sessions of docs/command-line.md, run as they stand there.
 
 use crate::program::{file, run_in};
 use std::path::Path;
 
-const README: &str = include_str!("../../README.md");
+const PAGE: &str = include_str!("../../docs/command-line.md");
 const ENVOY: &str = include_str!("../../envoy/standalone/envoy.yaml");
 
-/// The commands of the README that begin with these words, each with what it shows.
+/// The commands of the page that begin with these words, each with what it shows.
 fn sessions(command: &str) -> Vec<(String, String)> {
-    let blocks = README.split("```console\n$ ").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let blocks = PAGE.split("```console\n$ ").skip(1).map(|rest| rest.split("\n```").next().unwrap());
     let sessions =
         blocks.filter_map(|block| block.split_once('\n')).filter(|(line, _)| line.starts_with(command));
     sessions.map(|(line, shown)| (line.to_owned(), format!("{shown}\n"))).collect()
@@ -18,7 +18,7 @@ fn holds(test: &str, command: &str, files: &[(&str, &str)], status: i32) {
     let paths: Vec<String> = files.iter().map(|(name, content)| file(test, name, content)).collect();
     let directory = Path::new(&paths[0]).parent().unwrap().to_str().unwrap();
     let sessions = sessions(command);
-    assert!(!sessions.is_empty(), "the README does not show `{command}`");
+    assert!(!sessions.is_empty(), "the page does not show `{command}`");
     for (line, shown) in sessions {
         let arguments: Vec<&str> = line.split(' ').skip(1).collect();
         let run = run_in(directory, &arguments, &[], b"");
@@ -71,7 +71,7 @@ fn every_warning_is_in_the_table() {
     ] {
         let codes = source.split("findings.warn(").skip(1).filter_map(|call| call.split('"').nth(1));
         for code in codes {
-            assert!(README.contains(&format!("`{code}`")), "{code} is not in the README");
+            assert!(PAGE.contains(&format!("`{code}`")), "{code} is not in the page");
         }
     }
 }

@@ -77,7 +77,7 @@ def test_an_unlisted_address(long, send, address):
     long.passes(to("/denied", address), send)
 
 
-# Whose word it is: the table of ENVOY.md 3
+# Whose word it is: the table of docs/operating.md
 
 ADDRESSES = ["1.1.1.1", "2.2.2.2", "3.3.3.3", "127.0.0.1"]
 BY_ADDRESS = {"policies": [policy(f"is-{address.replace('.', '-')}", f"/is/{address}", {"allow": [address]}) for address in ADDRESSES] + [

@@ -8,7 +8,7 @@ import yaml
 from harness import shipped
 from harness.envoy import ROOT
 
-TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *shipped.DIRECTORY.rglob("*")] if path.is_file()}
+TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *shipped.DIRECTORY.rglob("*")] if path.is_file()}
 FILES = {str(path.relative_to(shipped.DIRECTORY)): path.read_text() for path in shipped.files()}
 # `is_optional` lets Envoy ignore what it cannot use; `key_values` would hold secrets.
 BANNED = ["is_optional", "fail_open", "failopen", "key_values"]

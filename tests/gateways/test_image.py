@@ -23,8 +23,17 @@ def digest(module: bytes) -> str:
     return hashlib.sha256(module).hexdigest()
 
 
+# Where `.ci/oci-tools` unpacks the packages of what is not installed, and the libraries that they want.
+UNPACKED = ROOT / "target/tools/debian"
+
+
+def tool(program: str) -> str | None:
+    """The program as one calls it, on the PATH or unpacked."""
+    return shutil.which(program) or shutil.which(program, path=UNPACKED / "usr/bin")
+
+
 def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+    return pytest.mark.skipif(tool(program) is None, reason=f"{program} is neither installed nor in {UNPACKED}: run .ci/oci-tools {UNPACKED}")
 
 
 def has_docker() -> bool:
@@ -89,19 +98,21 @@ def test_a_docker_engine_loads_it(image, tmp_path):
 @needs("skopeo")
 def test_what_pushes_it_reads_the_same_manifest(image, tmp_path):
     """A copy that keeps every digest is what a push does, but to a folder."""
-    run("skopeo", "copy", "--preserve-digests", f"oci:{image}:latest", f"dir:{tmp_path}")
+    run(tool("skopeo"), "--insecure-policy", "copy", "--preserve-digests", f"oci:{image}:latest", f"dir:{tmp_path}")
     (descriptor,) = json.loads((image / "index.json").read_text())["manifests"]
     assert f"sha256:{digest((tmp_path / 'manifest.json').read_bytes())}" == descriptor["digest"]
 
 
 @needs("umoci")
 def test_what_unpacks_it_finds_the_module_alone(image, tmp_path):
-    run("umoci", "raw", "unpack", "--rootless", "--image", f"{image}:latest", tmp_path / "files")
+    run(tool("umoci"), "raw", "unpack", "--rootless", "--image", f"{image}:latest", tmp_path / "files")
     assert [one.name for one in (tmp_path / "files").rglob("*")] == ["plugin.wasm"]
     assert digest((tmp_path / "files/plugin.wasm").read_bytes()) == digest(find_module().read_bytes())
 
 
 def run(*command: object) -> str:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    libraries = map(str, (UNPACKED / "usr/lib").glob("*-linux-gnu"))
+    environment = {"LD_LIBRARY_PATH": ":".join(libraries)} if str(command[0]).startswith(str(UNPACKED)) else {}
+    done = subprocess.run(list(map(str, command)), env=os.environ | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

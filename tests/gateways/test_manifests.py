@@ -5,6 +5,11 @@ nothing but shape; what the manifests do is test_generated.py's matter.
 """
 
 import copy
+import json
+import re
+import shutil
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -13,11 +18,10 @@ import yaml
 from harness import shipped
 from harness.envoy import ROOT
 
-CRDS = ROOT.parent / "shared/crds"
+CRDS = ROOT / "tests/gateways/crds"
 GROUPS = ("istio.io", "gateway.envoyproxy.io")
-# Of those projects, but not among the published definitions that we have.
+# Of those projects, but not among the definitions that tests/gateways/crds was made of.
 WITHOUT_SCHEMA = {"BackendTrafficPolicy"}
-pytestmark = pytest.mark.skipif(not CRDS.is_dir(), reason=f"the published CRDs are not at {CRDS}")
 
 
 def manifests() -> list:
@@ -32,33 +36,12 @@ def manifests() -> list:
 @pytest.fixture(scope="module")
 def schemas() -> dict:
     """By API version and kind."""
-    definitions = [yaml.safe_load(path.read_text()) for path in CRDS.glob("*.yaml")]
-    # Which every object has, whether its definition says so or not.
-    common = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
-    for crd in definitions:
-        for version in crd["spec"]["versions"]:
-            version["schema"]["openAPIV3Schema"]["properties"] |= common
-    return {(f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): strict(version["schema"]["openAPIV3Schema"])
-            for crd in definitions for version in crd["spec"]["versions"]}
-
-
-def strict(schema: dict) -> dict:
-    """The same schema in JSON Schema's words: Kubernetes refuses a field that `properties` does not name."""
-    schema = copy.copy(schema)
-    if schema.pop("x-kubernetes-int-or-string", False):
-        schema.pop("type", None)
-    for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
-            schema[key] = strict(schema[key])
-    if "properties" in schema:
-        schema["properties"] = {name: strict(value) for name, value in schema["properties"].items()}
-        if not schema.get("x-kubernetes-preserve-unknown-fields"):
-            schema.setdefault("additionalProperties", False)
-    return schema
+    made = [json.loads(path.read_text()) for path in CRDS.glob("*.json")]
+    return {kind: schema | {"$defs": one["$defs"]} for one in made for kind, schema in one["kinds"].items()}
 
 
 def validate(document: dict, schemas: dict) -> None:
-    jsonschema.Draft202012Validator(schemas[document["apiVersion"], document["kind"]]).validate(document)
+    jsonschema.Draft202012Validator(schemas[f"{document['apiVersion']} {document['kind']}"]).validate(document)
 
 
 @pytest.mark.parametrize("document", manifests())
@@ -90,3 +73,43 @@ def test_a_wrong_value_is_caught_too(kind, change, message, schemas):
 def test_the_kinds_are_all_there():
     kinds = {parameter.values[0]["kind"] for parameter in manifests()}
     assert kinds == {"WasmPlugin", "EnvoyFilter", "Telemetry", "EnvoyExtensionPolicy", "EnvoyPatchPolicy", "EnvoyProxy", "ClientTrafficPolicy"}
+
+
+def test_each_schema_says_where_it_is_from():
+    for path in CRDS.glob("*.json"):
+        made = json.loads(path.read_text())
+        assert re.fullmatch(r"\S+/\S+, commit [0-9a-f]{40} \(\d{4}-\d\d-\d\d\), \S+", made["source"])
+        assert made["license"] == "Apache-2.0"
+
+
+DEFINITION = """
+kind: CustomResourceDefinition
+spec:
+  group: extensions.istio.io
+  names: {kind: WasmPlugin}
+  versions:
+  - name: v1alpha1
+    schema: {openAPIV3Schema: {type: object, description: gone, properties: {spec: {type: object, properties: {
+      limit: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}], pattern: '^[0-9]+Mi$'},
+      open: {type: object, x-kubernetes-preserve-unknown-fields: true},
+      one: {type: array, items: {type: object, required: [name], properties: {name: {type: string, minLength: 1, maxLength: 253, pattern: '^[a-z0-9.-]+$'}}}},
+      two: {type: array, items: {type: object, required: [name], properties: {name: {type: string, minLength: 1, maxLength: 253, pattern: '^[a-z0-9.-]+$'}}}}}}}}}
+  - {name: v1, schema: {openAPIV3Schema: {type: object, properties: {}}}}
+"""
+
+
+def test_a_schema_is_made_of_a_definition_as_an_api_server_reads_it(tmp_path):
+    """On a copy of the script, beside a copy of envoy/, whose kinds and versions are those that are kept."""
+    script = tmp_path / "tests/gateways/crds/make.py"
+    script.parent.mkdir(parents=True)
+    shutil.copy(CRDS / "make.py", script)
+    (tmp_path / "envoy").symlink_to(shipped.DIRECTORY)
+    (tmp_path / "crd.yaml").write_text(DEFINITION)
+    subprocess.run([sys.executable, script, "some", "a source", tmp_path / "crd.yaml"], check=True)
+    made = json.loads((script.parent / "some.json").read_text())
+    assert (made["source"], list(made["kinds"])) == ("a source", ["extensions.istio.io/v1alpha1 WasmPlugin"])
+    assert made["$defs"], "what stands there twice is written once"
+    validator = jsonschema.Draft202012Validator(made["kinds"]["extensions.istio.io/v1alpha1 WasmPlugin"] | {"$defs": made["$defs"]})
+    assert validator.is_valid({"kind": "WasmPlugin", "spec": {"limit": 5, "open": {"any": 1}, "one": [{"name": "a"}]}})
+    wrong = [{"limit": "5 Mi"}, {"limit": []}, {"another": 1}, {"one": [{"name": ""}]}, {"two": [{"name": "a", "more": 1}]}, {"two": [{}]}]
+    assert not [spec for spec in wrong if validator.is_valid({"spec": spec})]

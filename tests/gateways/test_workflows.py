@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -67,8 +68,22 @@ def test_nobody_gets_more_than_is_needed(name):
 
 def test_what_a_release_publishes_is_what_dist_makes():
     made = (ROOT / ".ci/dist").read_text()
-    assert all(one in made for one in ("webhook_guard.wasm", "SHA256SUMS", "webhook-guard.cdx.json", "webhook-guard-image.tar"))
+    assert all(one in made for one in ("webhook_guard.wasm", "SHA256SUMS", "webhook-guard.cdx.json", "webhook-guard-image.tar", "rustc.txt"))
     steps = runs("release.yaml")
     assert steps.index("make dist") < steps.index("gh release create") < steps.index("skopeo copy")
     assert "target/dist/*" in steps
+    # With it SECURITY.md tells how to build the same module again.
+    assert re.search(r'gh release create .* --notes "Built with \$\(head -n 1 target/dist/rustc\.txt\)\."', steps)
+    assert "rustc.txt" in (ROOT / ".github/SECURITY.md").read_text()
     assert "oci:target/image:latest" in steps
+
+
+def test_the_oldest_rust_is_asked_of_the_manifest(tmp_path):
+    """The step as it stands, with a rustup and a cargo that write down what they are told."""
+    (step,) = [step["run"] for job in jobs("ci.yaml") for step in job["steps"] if "rust-version" in step.get("run", "")]
+    for name in ("rustup", "cargo"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    said = subprocess.run(["sh", "-euc", step], cwd=ROOT, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, capture_output=True, text=True).stdout
+    oldest = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["rust-version"]
+    assert said.splitlines() == [f"rustup toolchain install {oldest} --profile minimal", f"cargo +{oldest} check --locked --features cli"]

@@ -1,6 +1,6 @@
-"""The reference tables of the README, from the schema's descriptions.
+"""The tables of docs/configuration.md, from the schema's descriptions.
 
-Responsible for one Markdown table a block. `python tests/schema/reference.py` prints them; with `--write README.md`
+Responsible for one Markdown table a block. `python tests/schema/reference.py` prints them; with `--write docs/configuration.md`
 they replace what stands between the markers of that file.
 """
 
@@ -42,7 +42,7 @@ class Reference:
     def _table(self, title: str, block: dict) -> str:
         rows = [[cell.replace("|", "\\|") for cell in row] for row in self._rows(block)]
         lines = [f"| {' | '.join(row)} |" for row in [["key", "type, default", "meaning"], ["---"] * 3, *rows]]
-        return "\n".join([f"#### {title}", "", *lines])
+        return "\n".join([f"## {title}", "", *lines])
 
     def _rows(self, block: dict, path: str = "") -> Iterator[tuple[str, str, str]]:
         required = block.get("required", [])

@@ -1,11 +1,11 @@
-"""The README's table of providers is the catalogue's, and the catalogue says of every provider what an operator asks."""
+"""The table of docs/providers.md is the catalogue's, and the catalogue says of every provider what an operator asks."""
 
 import provider_table
 
 VERIFIED = {"published vector", "vendor library", "documentation", "unverified"}
 
 
-def test_the_readme_lists_the_catalogue():
+def test_the_documentation_lists_the_catalogue():
     assert provider_table.current() == provider_table.table(), "run: python tests/provider_table.py"
 
 

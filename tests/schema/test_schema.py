@@ -1,7 +1,7 @@
 """The JSON Schema and the parser give the same answer.
 
 Responsible for envoy/webhook-guard.schema.json against the corpora of tests/configs.rs (which holds the parser to
-them), against the lists in the sources, and for the README's reference tables, which are made from it.
+them), against the lists in the sources, and for the tables of docs/configuration.md, which are made from it.
 """
 
 import json
@@ -187,9 +187,9 @@ def test_every_block_has_its_table(schema: dict) -> None:
     for block in objects(schema):
         for key in block["properties"]:
             assert re.search(rf"`(?:[a-z_.]+\.)?{key}`", text), f"{key} is in no table"
-    assert text.count("#### ") == len(BLOCKS) + 2
+    assert text.count("## ") == len(BLOCKS) + 2
 
 
-def test_the_tables_of_the_readme_are_made_from_the_schema() -> None:
-    _, inside, _ = between_markers(Path(ROOT / "README.md").read_text())
-    assert inside.strip("\n") == reference(), "run `python tests/schema/reference.py --write README.md`"
+def test_the_tables_of_the_documentation_are_made_from_the_schema() -> None:
+    _, inside, _ = between_markers(Path(ROOT / "docs/configuration.md").read_text())
+    assert inside.strip("\n") == reference(), "run `python tests/schema/reference.py --write docs/configuration.md`"
