@@ -27,7 +27,7 @@ const BEYOND: u32 = 60;
 /// A limit above this is not tried: nobody wants a smoke test to send gigabytes.
 const LARGEST: u64 = 8 << 20;
 
-/// Other addresses of this machine, for a gateway that runs on it.
+/// Other addresses of this machine, for a gateway that runs on it and is reached by IPv4.
 const OTHER_ADDRESSES: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), IpAddr::V4(Ipv4Addr::new(127, 250, 250, 250))];
 
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Answer, Failure> {
         policies,
         texts: &texts,
         source: arguments.source_ip.unwrap_or(gateway.source),
-        can_move: gateway.is_local() && arguments.source_ip.is_none(),
+        can_move: gateway.is_reached_from_all_of_loopback() && arguments.source_ip.is_none(),
         rows: Vec::new(),
     };
     let is_asked = |name: &str| arguments.policy.is_empty() || arguments.policy.iter().any(|one| one == name);

@@ -26,7 +26,7 @@ use crate::terminal::{Answer, Failure, Format};
 use clap::Args;
 use delivery::{Delivery, judge_signature};
 use finding::Finding;
-use layout::Layout;
+use layout::{Layout, Way};
 use miss::{Candidates, Miss};
 use secret::{Guess, guesses};
 use serde_json::{Value, json};
@@ -98,6 +98,16 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<Answer, Failure> {
     let (layout, source) = arguments.scheme.read(&catalogue, &layouts)?;
     let secrets = arguments.secrets.read()?;
     let mut captured = arguments.capture.read_as_it_is()?;
+    let place = match &layout.way {
+        Way::Token(place) => place.header(),
+        Way::Signed(_) => None,
+    };
+    // Only what the operator names as a secret: nothing is read for the capture's sake.
+    captured.fill_in(|header, keep| {
+        let named = secrets.iter().find(|secret| secret.keep.is(keep));
+        let named = named.filter(|_| place.is_some_and(|place| place.eq_ignore_ascii_case(header)));
+        Ok(named.map(|secret| secret.trimmed().to_owned()))
+    })?;
     let given = match &arguments.now {
         Some(text) => Some(capture::time(text).ok_or_else(|| {
             Failure(format!(

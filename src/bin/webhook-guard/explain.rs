@@ -4,13 +4,15 @@
 //! follows. Refuses to know any rule: every line is an answer of the core.
 
 use crate::capture::{self, CaptureArguments};
+use crate::environment::Keep;
 use crate::gateway::ConfigurationArguments;
 use crate::judge::{self, Circumstances};
 use crate::terminal::{Answer, Cell, Failure, Format, Table, Tone};
 use crate::words;
 use clap::Args;
 use serde_json::{Value, json};
-use webhook_guard::check::signature::SignatureCheck;
+use std::collections::BTreeSet;
+use webhook_guard::check::signature::{SignatureCheck, field};
 use webhook_guard::check::token::{Place, TokenCheck};
 use webhook_guard::policy::requirement::Requirement;
 use webhook_guard::policy::{Check, Leaf, Policy, PolicySet};
@@ -48,8 +50,14 @@ struct Step {
 }
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
-    let capture = arguments.capture.read()?;
-    let (configuration, _) = arguments.configuration.read()?;
+    let mut capture = arguments.capture.read()?;
+    let (configuration, environment) = arguments.configuration.read()?;
+    let token_headers = token_headers(&configuration.policies);
+    capture.fill_in(|header, keep| match keep {
+        _ if !token_headers.contains(header) => Ok(None),
+        Keep::Variable(name) => Ok(environment.get(name)),
+        Keep::File(path) => arguments.capture.read_token(path).map(Some),
+    })?;
     let now = match &arguments.now {
         Some(text) => capture::time(text).ok_or_else(|| {
             Failure(format!(
@@ -117,6 +125,23 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
         }
     };
     Ok(Answer { text, is_good })
+}
+
+/// The headers in which a policy looks for a token, in lower case, and which nothing else is read from: what a delivery
+/// is called is shown.
+fn token_headers(policies: &PolicySet) -> BTreeSet<String> {
+    let leaves = || policies.iter().flat_map(|policy| &policy.leaves);
+    let tokens = leaves().filter_map(|leaf| match &leaf.check {
+        Check::Token(check) => Some(check.place.header()?.to_ascii_lowercase()),
+        Check::Source(_) | Check::Signature(_) => None,
+    });
+    let shown: BTreeSet<String> = leaves()
+        .filter_map(|leaf| match &leaf.delivery_id.as_ref()?.place {
+            field::Place::Header(name) => Some(name.to_ascii_lowercase()),
+            field::Place::Query(_) | field::Place::Json(_) => None,
+        })
+        .collect();
+    tokens.filter(|name| !shown.contains(name)).collect()
 }
 
 /// The target as it may be shown: without the tokens that a sender writes into the query.

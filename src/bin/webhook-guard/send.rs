@@ -66,6 +66,11 @@ impl Gateway {
         };
         let mut last = io::Error::from(io::ErrorKind::NotConnected);
         for address in addresses {
+            // `::ffff:127.0.0.1` is IPv4, and is spoken to as such.
+            let address = match address.ip().to_canonical() {
+                ip if ip == address.ip() => address,
+                ip => SocketAddr::new(ip, port),
+            };
             match connect(address, None, timeout).and_then(|stream| stream.local_addr()) {
                 Ok(local) => {
                     let (url, authority, source) =
@@ -78,9 +83,9 @@ impl Gateway {
         Err(fail(&last))
     }
 
-    /// Whether it runs on this machine, where a request can come from any loopback address.
-    pub(crate) fn is_local(&self) -> bool {
-        self.address.ip().to_canonical().is_loopback()
+    /// Whether it runs on this machine, and a request can come to it from another loopback address: IPv6 has one only.
+    pub(crate) fn is_reached_from_all_of_loopback(&self) -> bool {
+        self.address.is_ipv4() && self.address.ip().is_loopback()
     }
 
     /// Sends a request on a connection of its own.

@@ -8,6 +8,13 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
 
+/// Whether a terminal would do something else with a character than show it: control characters (those behind ASCII
+/// too), marks that turn the direction of a text, and whatever else has no shape of its own.
+pub(crate) fn is_unseen(one: char) -> bool {
+    // The standard library knows what can be printed; quotes and backslashes it escapes for other reasons.
+    !matches!(one, '"' | '\'' | '\\') && one.escape_debug().next() != Some(one)
+}
+
 /// What a command has to say, and whether it is what the operator hoped for.
 #[derive(Debug)]
 pub(crate) struct Answer {
