@@ -131,3 +131,139 @@ fn the_name_of_a_variable_runs_nothing() {
     let run = run(&["sign", "--provider", "gitlab", "--secret-env", "_a1"], &[("_a1", TOKEN)], b"");
     assert!(run.status == 0 && run.stdout.contains("${_a1}"), "{run:?}");
 }
+
+/// What a terminal would act upon: escape sequences, C1 controls, marks that turn a text around, and a line of our own.
+const EVIL: &str = "a\u{1b}[31mb\u{9b}2Jc\u{202e}d\u{7f}e\u{2066}f\u{200b}g\u{7}h\r";
+
+/// The output as a terminal gets it, without our own colours, holds none of it.
+#[track_caller]
+fn is_tame(what: &str, run: &Run) {
+    for output in [&run.stdout, &run.stderr] {
+        let mut bare = output.clone();
+        for code in ["0", "1", "2", "31", "32", "33"] {
+            bare = bare.replace(&["\u{1b}[", code, "m"].concat(), "");
+        }
+        let is_bad = |one: &char| {
+            one.is_control() && *one != '\n' || "\u{202e}\u{2066}\u{200b}\u{2028}".contains(*one)
+        };
+        assert_eq!(bare.chars().find(is_bad), None, "{what}: {output:?}");
+        // `31` is a colour of ours, but never in the midst of a word.
+        assert!(!output.contains("a\u{1b}[31mb"), "{what}: {output:?}");
+        assert!(!bare.lines().any(|line| line.starts_with("verdict   allow: forged")), "{what}: {bare}");
+    }
+}
+
+#[test]
+fn nothing_of_a_capture_steers_the_terminal() {
+    let test = "hostile terminal";
+    let forged = format!("{EVIL}\nverdict   allow: forged");
+    let har = |request: serde_json::Value| serde_json::json!({"request": request}).to_string();
+    let log = |key: &str| {
+        let mut line = serde_json::json!({"method": "POST", "path": "/", "authority": "h", "source": "192.0.2.1:1", "verdict": "deny"});
+        line[key] = forged.as_str().into();
+        line.to_string()
+    };
+    let config = file(test, "guard.json", CONFIGURATION);
+    let header = |name: &str, value: &str| {
+        har(
+            serde_json::json!({"method": "POST", "url": "http://h/", "headers": [{"name": name, "value": value}]}),
+        )
+    };
+    let mut captures: Vec<String> =
+        ["method", "path", "authority", "source", "verdict", "reason", "policy", "checks", "time"]
+            .map(log)
+            .into();
+    captures.extend([
+        har(serde_json::json!({"method": forged, "url": "http://h/", "headers": []})),
+        har(serde_json::json!({"method": "POST", "url": format!("http://{forged}/{forged}?{forged}"), "headers": []})),
+        header(&format!("x-sig-{forged}"), "1"),
+        header("content-encoding", &forged),
+        header("x-hub-signature-256", &format!("{forged}=00")),
+        header("x-forwarded-host", &forged),
+        format!("curl http://h/ --{EVIL}"),
+        format!("curl http://h/ '{forged}'"),
+        format!("curl http://h/ -H '{forged}'"),
+        format!("curl http://h/ -X '{forged}'"),
+        format!("curl http://h/ -d '@{forged}'"),
+        format!("curl 'http://h/{forged}' -d '{forged}'"),
+        format!("curl http://h/ -H \"x{EVIL}: ${{KEY}}\""),
+        format!("{{\"{EVIL}\""),
+        format!("POST /{EVIL} HTTP/1.1\r\nHost: {EVIL}\r\n\r\n"),
+        format!("POST / HTTP/1.1\nHost: h\nx-{EVIL}\n\n"),
+        format!("POST / HTTP/1.1\nHost: h\u{9b}31m\u{202e}\nContent-Encoding: \u{9b}31m\n\n"),
+    ]);
+    let environment = [("TOKEN", TOKEN), ("CLICOLOR_FORCE", "1")];
+    for capture in captures {
+        let request = file(test, "capture", &capture);
+        for format in ["text", "json"] {
+            let more = ["--format", format, "--request", &request, "--allow-files"];
+            let arguments = [&["explain", "--config", &config], &more[..]].concat();
+            is_tame(&capture, &run(&arguments, &environment, b""));
+            for provider in ["github", "twilio", "gitlab"] {
+                let arguments =
+                    [&["doctor", "--provider", provider, "--secret-env", "TOKEN"], &more[..]].concat();
+                is_tame(&capture, &run(&arguments, &environment, b""));
+            }
+        }
+    }
+    let shown = explain(test, log("verdict"), &[]);
+    assert!(
+        shown.stdout.contains(r"a\x1b[31mb\u{9b}2Jc\u{202e}d\x7fe\u{2066}f\u{200b}g\x07h\r\nverdict"),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn nothing_of_a_file_or_an_argument_does_either() {
+    let test = "hostile arguments";
+    let evil = "a\u{1b}[31mb\u{9b}2J\u{202e}";
+    let name = file(
+        test,
+        &format!("{evil}.json"),
+        format!("{{\"policies\": [{{\"name\": \"{evil}\", \"{evil}\": 1}}]}}"),
+    );
+    let yaml = file(test, &format!("{evil}.yaml"), format!("{evil}: [\n"));
+    let body = file(test, "body", evil);
+    let (option, id) = (format!("--{evil}"), format!("x{evil}"));
+    let environment = [("KEY", TOKEN), ("CLICOLOR_FORCE", "1")];
+    let sign = ["sign", "--secret-env", "KEY", "--provider"];
+    let rows: Vec<Vec<&str>> = vec![
+        vec!["check", &name],
+        vec!["check", "--format", "json", &name],
+        vec!["check", "--format", "sarif", &name],
+        vec!["check", &yaml],
+        vec!["check", evil],
+        vec!["check", &option],
+        vec![evil],
+        vec!["explain", "--config", &name, "--request", &name],
+        vec!["providers", evil],
+        vec!["try", "--config", &name, "--url", evil],
+        [&sign[..], &["github", "--body", &body]].concat(),
+        [&sign[..], &["github", "--body", &name]].concat(),
+        [&sign[..], &["svix", "--delivery-id", &id]].concat(),
+        [&sign[..], &[evil]].concat(),
+        vec!["sign", "--provider", "gitlab", "--secret-file", &name],
+        vec!["sign", "--provider", "gitlab", "--secret-env", evil],
+    ];
+    for arguments in rows {
+        is_tame(&format!("{arguments:?}"), &run(&arguments, &environment, b""));
+    }
+}
+
+/// A file's name is no variable's, whatever it begins with.
+#[test]
+fn the_name_of_a_file_runs_nothing() {
+    let test = "hostile names";
+    for name in ["$(touch run)", "$HOME", "a'b", "a\"b`id`)"] {
+        let path = file(test, name, TOKEN);
+        let run = crate::program::run_in(
+            std::path::Path::new(&path).parent().unwrap().to_str().unwrap(),
+            &["sign", "--provider", "gitlab", "--secret-file", name],
+            &[],
+            b"",
+        );
+        assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{name}: {run:?}");
+        let quoted = shell_words::quote(&path).into_owned();
+        assert!(run.stdout.contains(&format!("<{quoted})\"")), "{name}: {run:?}");
+    }
+}

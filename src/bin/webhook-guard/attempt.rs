@@ -10,7 +10,7 @@ use crate::judge::{self, Circumstances};
 use crate::outcome::{self, Expected};
 use crate::send::{Gateway, Response};
 use crate::sender::{EVENT, Sender};
-use crate::terminal::{Answer, Cell, Failure, Format, Table, Tone};
+use crate::terminal::{Answer, Cell, Failure, Format, Table, Text, Tone};
 use clap::Args;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -107,13 +107,13 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Answer, Failure> {
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_ref()).collect();
     if let Some(unknown) = arguments.policy.iter().find(|name| !names.contains(&name.as_str())) {
         let list = names.join(", ");
-        return Err(Failure(format!("--policy: {unknown:?} is none of the configuration's: {list}")));
+        return Err(Failure::new(format!("--policy: {unknown:?} is none of the configuration's: {list}")));
     }
     let mut url = Capture::default();
     url.set_url(&arguments.url);
     if url.scheme.is_none() || url.target != "/" {
         let form = "is not scheme, host and port alone, such as https://hooks.example.com";
-        return Err(Failure(format!("--url: {:?} {form}; the paths are the policies'", arguments.url)));
+        return Err(Failure::new(format!("--url: {:?} {form}; the paths are the policies'", arguments.url)));
     }
     let gateway = Gateway::reach(&url, Duration::from_secs(arguments.timeout))?;
     let mut bench = Bench {
@@ -506,7 +506,7 @@ fn answer(rows: &[Row], gateway: &Gateway, format: Format) -> Answer {
             let rows: Vec<Value> = rows.iter().map(document).collect();
             let counts =
                 json!({"tried": tried, "as_expected": right, "wrong": wrong, "not_tried": not_tried});
-            format!("{:#}\n", json!({"url": gateway.to_string(), "rows": rows, "counts": counts}))
+            Text::json(&json!({"url": gateway.to_string(), "rows": rows, "counts": counts}))
         }
         Format::Text => {
             let skipped = if not_tried == 0 { String::new() } else { format!(", {not_tried} not tried") };
@@ -514,7 +514,7 @@ fn answer(rows: &[Row], gateway: &Gateway, format: Format) -> Answer {
                 "{tried} deliveries: {right} as expected, {wrong} wrong{skipped}; {forwarded} should be forwarded."
             );
             let tone = if is_good { Tone::Good } else { Tone::Bad };
-            format!("{}\n{}\n", table(rows), tone.paint(&summary))
+            table(rows).text().own("\n").painted(tone, summary).own("\n")
         }
     };
     Answer { text, is_good }

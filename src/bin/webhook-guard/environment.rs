@@ -207,7 +207,7 @@ impl SecretArguments {
         let mut secrets = Vec::new();
         for name in &self.secret_env {
             let text = std::env::var(name).map_err(|_| {
-                Failure(format!("the environment variable {name} is not set (or not UTF-8); export it, or use --secret-file"))
+                Failure::new(format!("the environment variable {name} is not set (or not UTF-8); export it, or use --secret-file"))
             })?;
             secrets.push(Secret { origin: format!("${name}"), keep: Keep::Variable(name.clone()), text });
         }
@@ -217,7 +217,7 @@ impl SecretArguments {
             secrets.push(Secret { origin, keep: Keep::File(path.clone()), text });
         }
         match secrets.iter().find(|secret| secret.text.trim().is_empty()) {
-            Some(empty) => Err(Failure(format!("{}: the secret is empty", empty.origin))),
+            Some(empty) => Err(Failure::new(format!("{}: the secret is empty", empty.origin))),
             None => Ok(secrets),
         }
     }

@@ -47,21 +47,23 @@ impl Gateway {
         let scheme = url.scheme.as_deref().unwrap_or("http");
         let name = format!("{scheme}://{}", url.authority);
         let fail = |what: &dyn fmt::Display| {
-            Failure(format!("{name}: {what}; is the gateway running there, and reachable from this machine?"))
+            Failure::new(format!(
+                "{name}: {what}; is the gateway running there, and reachable from this machine?"
+            ))
         };
         let default_port = match scheme {
             "http" => 80,
             "https" => 443,
-            other => return Err(Failure(format!("{name}: {other} is neither http nor https"))),
+            other => return Err(Failure::new(format!("{name}: {other} is neither http nor https"))),
         };
         let (host, port) =
-            split(&url.authority).ok_or_else(|| Failure(format!("{name}: is not a URL with a host")))?;
+            split(&url.authority).ok_or_else(|| Failure::new(format!("{name}: is not a URL with a host")))?;
         let port = port.unwrap_or(default_port);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let mut addresses = (bare, port).to_socket_addrs().map_err(|error| fail(&error))?.peekable();
         addresses.peek().ok_or_else(|| fail(&"has no address"))?;
         let tls = match scheme {
-            "https" => Some(secure(bare).map_err(|what| Failure(format!("{name}: {what}")))?),
+            "https" => Some(secure(bare).map_err(|what| Failure::new(format!("{name}: {what}")))?),
             _ => None,
         };
         let mut last = io::Error::from(io::ErrorKind::NotConnected);

@@ -70,7 +70,7 @@ fn quote(text: &str) -> Result<String, Failure> {
         return Ok(shell_words::quote(text).into_owned());
     }
     let what = "holds characters that no command should show; use --send, or leave them out";
-    Err(Failure(format!("{text:?} {what}")))
+    Err(Failure::new(format!("{text:?} {what}")))
 }
 
 /// Whether a terminal shows the text as it is.
@@ -85,6 +85,16 @@ fn name_of(path: &Path) -> Result<String, Failure> {
     Ok(name.to_owned())
 }
 
+/// A command, all of whose words are quoted and can be shown.
+#[derive(Debug)]
+pub(crate) struct Command(String);
+
+impl Command {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The command that sends the request. `file` is where its body stands as it is; any other body is part of the command,
 /// or put into a file of its own.
 pub(crate) fn curl(
@@ -93,7 +103,7 @@ pub(crate) fn curl(
     host: Option<&str>,
     token: Option<&Reference<'_>>,
     file: Option<&Path>,
-) -> Result<String, Failure> {
+) -> Result<Command, Failure> {
     // Otherwise curl would take brackets for a range of URLs.
     let globbing = if capture.target.contains(['[', ']', '{', '}']) { " -g" } else { "" };
     let mut lines = vec![format!("curl -i{globbing}{} {}", method(capture)?, quote(url)?)];
@@ -115,7 +125,7 @@ pub(crate) fn curl(
     if !capture.body.is_empty() || capture.method == "POST" {
         lines.push(data(&capture.body, file)?);
     }
-    Ok(lines.join(" \\\n  "))
+    Ok(Command(lines.join(" \\\n  ")))
 }
 
 fn method(capture: &Capture) -> Result<String, Failure> {

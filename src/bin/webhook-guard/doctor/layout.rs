@@ -94,7 +94,7 @@ impl Layout {
                 None => layouts.push(unread_provider(provider, json)),
             }
         }
-        let layouts = read(layouts).map_err(|what| Failure(format!("the catalogue: {what}")))?;
+        let layouts = read(layouts).map_err(|what| Failure::new(format!("the catalogue: {what}")))?;
         Ok(layouts.into_iter().map(Rc::new).collect())
     }
 
