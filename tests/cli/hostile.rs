@@ -190,7 +190,7 @@ fn nothing_of_a_capture_steers_the_terminal() {
         format!("{{\"{EVIL}\""),
         format!("POST /{EVIL} HTTP/1.1\r\nHost: {EVIL}\r\n\r\n"),
         format!("POST / HTTP/1.1\nHost: h\nx-{EVIL}\n\n"),
-        format!("POST / HTTP/1.1\nHost: h\u{9b}31m\u{202e}\nContent-Encoding: \u{9b}31m\n\n"),
+        "POST / HTTP/1.1\nHost: h\u{9b}31m\u{202e}\nContent-Encoding: \u{9b}31m\n\n".to_owned(),
     ]);
     let environment = [("TOKEN", TOKEN), ("CLICOLOR_FORCE", "1")];
     for capture in captures {

@@ -19,7 +19,7 @@ pub(crate) struct EnvironmentArguments {
     /// blanks or a `#` stands in quotes: 'single' ones keep every character, "double" ones and a bare value read \n, \",
     /// \', \\, \$ and a backslash before a blank. Nothing is filled in: `$` is an ordinary character everywhere. A quoted
     /// value may go over several lines. Of two lines with the same name the first one counts.
-    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 }
 
