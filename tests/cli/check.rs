@@ -333,3 +333,96 @@ fn code_scanning_gets_sarif() {
     let region = &result["locations"][0]["physicalLocation"]["region"];
     assert_eq!(region["startLine"], line_of(WASM_PLUGIN, "  hold_request_head"), "{region}");
 }
+
+/// Two files of the same layout, so that lines and columns are the same in both.
+#[test]
+fn every_file_is_looked_at_by_itself() {
+    let held = ENVOY.to_owned();
+    let not_held = with(ENVOY, "\"policies\": [", "\"hold_request_head\": false, \"policies\": [");
+    let (held, not_held) = (file("two files", "a.yaml", held), file("two files", "b.yaml", not_held));
+    for files in [[&held, &not_held], [&not_held, &held]] {
+        let run = run(&["check", "--format", "json", files[0], files[1]], &[], b"");
+        let list: Vec<Value> = serde_json::from_str(&run.stdout).unwrap();
+        let order: Vec<_> = list.iter().filter(|one| one["code"] == "filter-order").collect();
+        assert!(order.len() == 1 && order[0]["file"] == not_held.as_str(), "{files:?}: {run:?}");
+    }
+}
+
+/// Discovered by name: the resource of the file itself comes before one of the same name in another file.
+#[test]
+fn a_discovered_filter_is_the_one_of_its_own_file() {
+    let discovered = |held: bool| {
+        format!(
+            "http_filters:\n- name: webhook_guard\n  config_discovery: {{type_urls: [type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm]}}\n- name: envoy.filters.http.router\nuse_remote_address: true\n---\n\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\nconfig:\n  name: webhook_guard\n  configuration:\n    value: '{{\"hold_request_head\": {held}, \"policies\": []}}'\n"
+        )
+    };
+    let held = file("two discovered", "a.yaml", discovered(true));
+    let not_held = file("two discovered", "b.yaml", discovered(false));
+    for files in [[&held, &not_held], [&not_held, &held]] {
+        let run = run(&["check", "--format", "json", files[0], files[1]], &[], b"");
+        let list: Vec<Value> = serde_json::from_str(&run.stdout).unwrap();
+        let order: Vec<_> = list.iter().filter(|one| one["code"] == "filter-order").collect();
+        assert!(order.len() == 1 && order[0]["file"] == not_held.as_str(), "{files:?}: {run:?}");
+    }
+}
+
+#[test]
+fn an_env_file_is_read_as_a_shell_would_but_for_its_dollars() {
+    let config = file(
+        "env file",
+        "guard.json",
+        r#"{"policies": [{"name": "p", "match": {"path": "/"}, "require": {"token": {"header": "x-t", "secrets": [{"env": "K"}]}}}]}"#,
+    );
+    let value = "0123456789abcdef";
+    let pem = "-----BEGIN-----\n0123\n-----END-----";
+    let rows: Vec<(String, &str)> = vec![
+        (format!("K={value}"), value),
+        (format!("K=\"{value}\""), value),
+        (format!("K=\"{value}\" "), value),
+        (format!("K=\"{value}\" \n"), value),
+        (format!("K=\"{value}\"\t\r\n"), value),
+        (format!("K='{value}'  # a comment, isn't it"), value),
+        (format!("K={value} # a comment"), value),
+        (format!("K={value}#1"), "0123456789abcdef#1"),
+        (format!("K='{value} # 1'"), "0123456789abcdef # 1"),
+        (format!("  export K={value}"), value),
+        (format!("export\tK = \"{value}\""), value),
+        (format!("# it's a comment\r\n\r\nA='1'\r\nK={value}\r\nB=2\r\n"), value),
+        (format!("\u{feff}K={value}"), value),
+        ("K=0123456789$HOME$$abc${A}d$".to_owned(), "0123456789$HOME$$abc${A}d$"),
+        ("K=\"0123456789$HOME$$abc${A}d$\"".to_owned(), "0123456789$HOME$$abc${A}d$"),
+        ("K='0123456789$HOME$$abc${A}d$'".to_owned(), "0123456789$HOME$$abc${A}d$"),
+        ("K=\"0123456789\\$abc\\\"d\\\\e\"".to_owned(), "0123456789$abc\"d\\e"),
+        ("K='0123456789\\$abc\"d\\\\'\nL='x'".to_owned(), "0123456789\\$abc\"d\\\\"),
+        ("K='0123456789abcdef\\'\nL='x'".to_owned(), "0123456789abcdef\\"),
+        ("K=0123456789\\ abc\\$d".to_owned(), "0123456789 abc$d"),
+        ("K=\"0123456789\\nabc\"".to_owned(), "0123456789\nabc"),
+        (format!("K=\"{pem}\"\nL=1"), pem),
+        (format!("A=\nK={value}"), value),
+        (format!("K={value}\nK=another-0123456789"), value),
+        (format!("K={value}="), "0123456789abcdef="),
+    ];
+    for (text, expected) in rows {
+        // The header cannot hold a line end: it is told by the doctor that reads the same text from the environment.
+        let env = file("env file", "env", &text);
+        let har = serde_json::json!({"request": {"method": "POST", "url": "http://h/", "headers": [{"name": "x-t", "value": expected}]}});
+        let request = file("env file", "request", har.to_string());
+        let arguments = ["explain", "--config", &config, "--env-file", &env, "--request", &request];
+        let run = run(&arguments, &[("HOME", "home"), ("A", "a")], b"");
+        assert_eq!(run.status, 0, "{text:?} is not {expected:?}: {run:?}");
+    }
+    for (text, line) in [
+        ("A=1\nnonsense 0123456789abcdef", 2),
+        ("A=1\n\nK=\"0123456789abcdef", 3),
+        ("A=\"1\n2\"\n9K=0123456789abcdef", 3),
+        ("K=0123456789 abcdef", 1),
+        ("K=0123456789\\abcdef", 1),
+        ("K='0123456789abcdef", 1),
+    ] {
+        let env = file("env file", "bad", text);
+        let run = run(&["check", "--env-file", &env, &config], &[], b"");
+        assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{text:?}: {run:?}");
+        let place = format!("line {line}: ");
+        assert!(run.stderr.contains(&place) && !run.stderr.contains("0123456789"), "{text:?}: {run:?}");
+    }
+}

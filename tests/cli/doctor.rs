@@ -456,7 +456,7 @@ fn a_plain_hash_instead_of_an_hmac() {
     hubspot.is_named(
         "doctor hash",
         &["plain-hash"],
-        &["SHA-256 of the secret and the content", "\"signed\": \"{secret}{body}\""],
+        &["SHA-256 of the secret and the content", "nothing", "without knowing the secret"],
     );
     let mut digest = BodyDigest::default();
     digest.update(b"Hello, World!");
@@ -467,6 +467,34 @@ fn a_plain_hash_instead_of_an_hmac() {
         &["plain-hash"],
         &["in which the secret has no part", "anyone can make such a signature"],
     );
+}
+
+/// Whoever has one delivery of such a scheme can make others (length extension): it may be named, never recommended.
+#[test]
+fn a_scheme_that_can_be_extended_is_not_recommended() {
+    let known = |provider, name| published(provider, name);
+    for (number, (delivery, code)) in [
+        (known("hubspot_v1", "hubspot-v1").claimed("hubspot_v3"), "other-provider"),
+        (known("hubspot_v2", "hubspot-v2").claimed("hubspot_v3"), "other-provider"),
+        (known("hubspot_v1", "hubspot-v1").claimed("github"), "other-provider"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (_, diagnosis) = delivery.diagnosis(&format!("doctor extended {number}"));
+        let cause = &diagnosis["causes"][0];
+        assert!(
+            ["other-provider", "sibling-header"].contains(&cause["code"].as_str().unwrap()),
+            "{code}: {diagnosis:#}"
+        );
+        let gateway = cause["gateway"].as_str().unwrap();
+        assert!(
+            gateway.starts_with("nothing: ") && gateway.contains("without knowing the secret"),
+            "{gateway}"
+        );
+        assert!(!gateway.contains("hubspot_v1") && !gateway.contains("hubspot_v2"), "{gateway}");
+        assert!(cause["sender"].as_str().unwrap().contains("hubspot_v3"), "{diagnosis:#}");
+    }
 }
 
 #[test]

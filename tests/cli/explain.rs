@@ -213,3 +213,101 @@ fn no_token_is_shown() {
         assert!(!format!("{run:?}").contains("token-0123456789ab"), "{format}: {run:?}");
     }
 }
+
+/// For every request under every policy: the verdict's reason is that of a check that fails, and what is let through has
+/// none that does.
+#[test]
+fn the_checks_agree_with_the_verdict() {
+    let config = file(
+        "agree",
+        "guard.json",
+        r#"{"policies": [
+          {"name": "meta", "match": {"path": "/meta"}, "max_body_bytes": 30, "handshake": {"verify_tokens": [{"env": "TOKEN"}]},
+           "require": {"signature": {"provider": "meta", "secrets": [{"env": "TOKEN"}]}, "token": {"header": "x-t", "secrets": [{"env": "TOKEN"}]}}},
+          {"name": "slack", "match": {"path": "/slack"}, "content_types": ["application/json"], "handshake": "answer",
+           "require": {"signature": {"provider": "slack", "secrets": [{"env": "TOKEN"}]}}},
+          {"name": "report", "match": {"path": "/report", "methods": ["POST", "PUT"]}, "mode": "report", "max_body_bytes": 4,
+           "require": {"all_of": [{"all_of": [{"source_ip": {"allow": ["192.0.2.1"]}}, {"token": {"bearer": true, "secrets": [{"env": "TOKEN"}]}}]},
+                                  {"signature": {"provider": "github", "secrets": [{"env": "TOKEN"}]}}]}},
+          {"name": "open", "match": {"path": {"prefix": "/open"}, "methods": ["GET", "POST"]}, "max_body_bytes": 4, "require": "nothing"},
+          {"name": "routed", "match": {"path": {"prefix": "/routed"}}, "require": {"token": {"bearer": true, "secrets": [{"env": "TOKEN"}]}}}
+        ]}"#,
+    );
+    let token = "token-0123456789ab";
+    let mut requests: Vec<(String, String, Vec<&str>)> = Vec::new();
+    for (method, target) in [
+        ("CONNECT", "hooks.example.com:443".to_owned()),
+        ("CONNECT", "http://hooks.example.com".to_owned()),
+        ("GET", format!("/meta?hub.mode=subscribe&hub.verify_token={token}&hub.challenge=1158201444")),
+        ("GET", "/meta?hub.mode=subscribe&hub.verify_token=wrong&hub.challenge=1158201444".to_owned()),
+        ("GET", "/report".to_owned()),
+        ("DELETE", "/meta".to_owned()),
+        ("POST", "/open/%2e%2e/x".to_owned()),
+        ("POST", "/nowhere".to_owned()),
+    ] {
+        requests.push((method.to_owned(), target, vec![]));
+    }
+    for path in ["/meta", "/slack", "/report", "/open"] {
+        for method in ["POST", "CONNECT"] {
+            requests.push((method.to_owned(), path.to_owned(), vec![]));
+        }
+        requests.push(("POST".to_owned(), path.to_owned(), vec!["--source-ip", "192.0.2.1"]));
+    }
+    requests.push(("POST".to_owned(), "/elsewhere".to_owned(), vec!["--route-policy", "routed"]));
+    requests.push(("GET".to_owned(), "/routed".to_owned(), vec!["--route-policy", "routed"]));
+    let headers = [
+        "".to_owned(),
+        "Upgrade: websocket\r\n".to_owned(),
+        "Content-Encoding: br\r\n".to_owned(),
+        format!("X-T: {token}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"),
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    for (method, target, more) in &requests {
+        for header in &headers {
+            for (declared, body) in [(0, ""), (2, "{}"), (9, "{\"a\":\"b\"}"), (40, "{}")] {
+                if declared == 40 && (header.is_empty() || method == "CONNECT") {
+                    continue;
+                }
+                let text = format!(
+                    "{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {declared}\r\n{header}\r\n{body}"
+                );
+                let request = file("agree", "request", &text);
+                // The body beside the capture: its length is another than the declared one.
+                let beside = file("agree", "body", body);
+                let mut arguments =
+                    vec!["explain", "--format", "json", "--config", &config, "--request", &request];
+                arguments.extend(more);
+                if declared == 40 {
+                    arguments.extend(["--body", &beside]);
+                }
+                let run = run(&arguments, &ENVIRONMENT, b"");
+                let report: Value =
+                    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"));
+                let (verdict, reason) = (&report["verdict"]["verdict"], &report["verdict"]["reason"]);
+                let checks = report["checks"].as_array().unwrap();
+                let mut failed = checks.iter().filter(|check| check["outcome"] == "fail");
+                match (verdict.as_str().unwrap(), report["verdict"]["policy"].as_str()) {
+                    ("deny" | "report", Some(_)) => {
+                        assert!(failed.any(|check| check["reason"] == *reason), "{text}: {report:#}");
+                    }
+                    ("deny", None) => assert!(checks.is_empty(), "{text}: {report:#}"),
+                    _ => assert_eq!(failed.next(), None, "{text}: {report:#}"),
+                }
+                if method == "CONNECT" && reason != "host_fault" {
+                    assert_eq!(reason, "upgrade_not_allowed", "{text}: {report:#}");
+                }
+                seen.insert(format!("{} {}", verdict.as_str().unwrap(), reason.as_str().unwrap()));
+            }
+        }
+    }
+    for said in [
+        "allow ok",
+        "answer ok",
+        "deny handshake_refused",
+        "deny upgrade_not_allowed",
+        "deny body_too_large",
+        "report source_ip_unknown",
+    ] {
+        assert!(seen.contains(said), "{said} is not among {seen:?}");
+    }
+}

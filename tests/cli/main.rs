@@ -12,6 +12,7 @@ mod capture;
 mod check;
 mod doctor;
 mod explain;
+mod hostile;
 mod manual;
 mod program;
 mod providers;

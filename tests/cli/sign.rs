@@ -514,3 +514,149 @@ fn a_gateway_that_is_not_there_is_named() {
         assert!(run.status == 2 && run.stderr.contains(complaint), "{run:?}");
     }
 }
+
+/// A gateway on this address that forwards everything.
+fn lenient(address: &str) -> String {
+    let listener = TcpListener::bind(address).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut request = [0; 65536];
+                if stream.read(&mut request).unwrap_or_default() > 0 {
+                    drop(stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n"));
+                }
+            });
+        }
+    });
+    let (host, _) = address.rsplit_once(':').unwrap();
+    format!("http://{host}:{port}")
+}
+
+/// Another address of this machine is one of the same family; IPv6 has no other one on the loopback.
+#[test]
+fn a_gateway_on_ipv6_is_tried_from_ipv6() {
+    let config = file(
+        "try ipv6",
+        "guard.json",
+        r#"{"policies": [{"name": "p", "match": {"path": "/"}, "require": {"source_ip": {"allow": ["::1", "127.0.0.1"]}}}]}"#,
+    );
+    for (address, is_moved) in [("127.0.0.1:0", true), ("[::1]:0", false), ("[::ffff:127.0.0.1]:0", true)] {
+        let url = lenient(address);
+        let run = run(&["try", "--config", &config, "--url", &url], &[], b"");
+        assert!(run.stdout.contains("good"), "{address}: {run:?}");
+        assert!(!run.stdout.contains("no answer"), "{address}: {run:?}");
+        assert_eq!(run.stdout.contains("from another address"), is_moved, "{address}: {run:?}");
+    }
+    let url = lenient("[::1]:0");
+    let run = run(
+        &["sign", "--provider", "github", "--secret-env", "KEY", "--send", "--url", &url],
+        &[("KEY", KEY)],
+        b"",
+    );
+    assert!(run.status == 0 && run.stdout.contains("204 forwarded"), "{run:?}");
+}
+
+/// What `sign` prints is a capture: for every provider that it can sign for, with the secret from either place.
+#[test]
+fn what_is_printed_can_be_explained() {
+    let name = "the token's $file";
+    let path = file("sign round", name, format!("{KEY}\n"));
+    let catalogue = catalogue();
+    for (provider, block) in catalogue.as_object().unwrap() {
+        let run_sign = |secret: &[&str], value: &str| {
+            run(&[&["sign", "--provider", provider], secret].concat(), &[("KEY", value)], b"")
+        };
+        let layout = block["same_as"].as_str().map_or(block, |name| &catalogue[name]);
+        let key = match layout["scheme"]["secret"]["encoding"].as_str() {
+            Some("hex") => "00112233445566778899aabbccddeeff",
+            Some("base64") => "d2ViaG9vay1ndWFyZCB0ZXN0IGtleQ==",
+            _ => KEY,
+        };
+        let printed = run_sign(&["--secret-env", "KEY"], key);
+        if printed.status != 0 {
+            assert!(printed.stderr.contains("only the provider can sign"), "{provider}: {printed:?}");
+            continue;
+        }
+        let configuration = |public_url: bool| {
+            let mut signature = serde_json::json!({"provider": provider, "secrets": [{"env": "KEY"}]});
+            if public_url {
+                signature["public_url"] = "http://localhost:8080".into();
+            }
+            serde_json::json!({"policies": [{"name": "p", "match": {"path": "/"}, "require": {"signature": signature}}]})
+        };
+        let needs_url = printed.stdout.contains("# the provider is taken to know the URL");
+        let config = file("sign round", "guard.json", configuration(needs_url).to_string());
+        let is_token = !printed.stdout.contains(key) && printed.stdout.contains("KEY");
+        let mut deliveries = vec![(printed, key.to_owned(), vec![])];
+        if is_token {
+            deliveries.push((
+                run_sign(&["--secret-env", "KEY"], &format!("{key}\n")),
+                format!("{key}\n"),
+                vec![],
+            ));
+            if key == KEY {
+                deliveries.push((
+                    run_sign(&["--secret-file", &path], key),
+                    key.to_owned(),
+                    vec!["--allow-files"],
+                ));
+            }
+        }
+        for (printed, value, more) in deliveries {
+            let capture = file("sign round", "curl.txt", good(&printed));
+            let arguments = ["explain", "--config", &config, "--request", &capture];
+            let explained = run(&[&arguments[..], &more].concat(), &[("KEY", &value)], b"");
+            assert_eq!(explained.status, 0, "{provider}: {}{explained:?}", printed.stdout);
+            let secret = if more.is_empty() { ["--secret-env", "KEY"] } else { ["--secret-file", &path] };
+            let url = ["--public-url", "http://localhost:8080"];
+            let arguments = [
+                &["doctor", "--provider", provider, "--request", &capture],
+                &secret[..],
+                &url[..if needs_url { 2 } else { 0 }],
+            ]
+            .concat();
+            let diagnosed = run(&arguments, &[("KEY", &value)], b"");
+            assert_eq!(diagnosed.status, 0, "{provider}: {}{diagnosed:?}", printed.stdout);
+            assert!(!format!("{explained:?}{diagnosed:?}").contains(key), "{provider}: the secret is shown");
+        }
+    }
+}
+
+/// A reference counts where `sign` writes one and nowhere else: a capture is no way to have variables read.
+#[test]
+fn a_capture_names_no_other_variable() {
+    let config = file(
+        "sign reference",
+        "guard.json",
+        r#"{"policies": [{"name": "p", "match": {"path": {"prefix": "/"}}, "require": {"token": {"header": "x-t", "secrets": [{"env": "KEY"}]}}}]}"#,
+    );
+    for (line, status) in [
+        (r#"curl -X POST http://h/ -H "x-t: ${KEY}""#, 0),
+        (r#"curl -X POST http://h/ -H 'x-t: '"${KEY}""#, 0),
+        (r#"curl -X POST http://h/ -H 'x-t: ${KEY}'"#, 1),
+        (r#"curl -X POST http://h/ -H "x-t: \${KEY}""#, 1),
+        (r#"curl -X POST http://h/ -H "x-other: ${KEY}""#, 1),
+        (r#"curl -X POST http://h/ -H "x-t: ${OTHER}""#, 1),
+        (r#"curl -X POST "http://h/${KEY}" -d "${KEY}" -H "x-t: ${KEY}""#, 0),
+        (r#"curl -X "${KEY}" "http://h/${KEY}""#, 1),
+        (
+            r#"curl -X POST http://h/ -H "x-t: $(tr -d '
+' </etc/hostname)""#,
+            1,
+        ),
+    ] {
+        let capture = file("sign reference", "capture", line);
+        let run = run(
+            &["explain", "--config", &config, "--request", &capture],
+            &[("KEY", KEY), ("OTHER", "other-0123456789")],
+            b"",
+        );
+        assert_eq!(run.status, status, "{line}: {run:?}");
+        assert!(
+            !format!("{run:?}").contains(KEY) && !format!("{run:?}").contains("other-0123"),
+            "{line}: {run:?}"
+        );
+    }
+}

@@ -87,8 +87,9 @@ class Reference:
             return f"`{json.dumps(value['const'])}`"
         if "enum" in value:
             return " or ".join(f"`{json.dumps(word)}`" for word in value["enum"])
-        if "anyOf" in value and "type" not in value:
-            return " or ".join(dict.fromkeys(self._kind(part) for part in value["anyOf"]))
+        forms = value.get("anyOf", value.get("oneOf"))
+        if forms and "type" not in value:
+            return " or ".join(dict.fromkeys(self._kind(part) for part in forms))
         if value["type"] == "array":
             return f"list of {self._kind(value['items'])}"
         return WORDS.get(value["type"], value["type"])

@@ -10,7 +10,7 @@ use crate::judge::{self, Circumstances};
 use crate::outcome::{self, Expected};
 use crate::send::{Gateway, Response};
 use crate::sender::{EVENT, Sender};
-use crate::terminal::{Answer, Cell, Failure, Format, Table, Tone};
+use crate::terminal::{Answer, Cell, Failure, Format, Table, Text, Tone};
 use clap::Args;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,7 +27,7 @@ const BEYOND: u32 = 60;
 /// A limit above this is not tried: nobody wants a smoke test to send gigabytes.
 const LARGEST: u64 = 8 << 20;
 
-/// Other addresses of this machine, for a gateway that runs on it.
+/// Other addresses of this machine, for a gateway that runs on it and is reached by IPv4.
 const OTHER_ADDRESSES: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), IpAddr::V4(Ipv4Addr::new(127, 250, 250, 250))];
 
@@ -107,13 +107,13 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Answer, Failure> {
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_ref()).collect();
     if let Some(unknown) = arguments.policy.iter().find(|name| !names.contains(&name.as_str())) {
         let list = names.join(", ");
-        return Err(Failure(format!("--policy: {unknown:?} is none of the configuration's: {list}")));
+        return Err(Failure::new(format!("--policy: {unknown:?} is none of the configuration's: {list}")));
     }
     let mut url = Capture::default();
     url.set_url(&arguments.url);
     if url.scheme.is_none() || url.target != "/" {
         let form = "is not scheme, host and port alone, such as https://hooks.example.com";
-        return Err(Failure(format!("--url: {:?} {form}; the paths are the policies'", arguments.url)));
+        return Err(Failure::new(format!("--url: {:?} {form}; the paths are the policies'", arguments.url)));
     }
     let gateway = Gateway::reach(&url, Duration::from_secs(arguments.timeout))?;
     let mut bench = Bench {
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &TryArguments) -> Result<Answer, Failure> {
         policies,
         texts: &texts,
         source: arguments.source_ip.unwrap_or(gateway.source),
-        can_move: gateway.is_local() && arguments.source_ip.is_none(),
+        can_move: gateway.is_reached_from_all_of_loopback() && arguments.source_ip.is_none(),
         rows: Vec::new(),
     };
     let is_asked = |name: &str| arguments.policy.is_empty() || arguments.policy.iter().any(|one| one == name);
@@ -506,7 +506,7 @@ fn answer(rows: &[Row], gateway: &Gateway, format: Format) -> Answer {
             let rows: Vec<Value> = rows.iter().map(document).collect();
             let counts =
                 json!({"tried": tried, "as_expected": right, "wrong": wrong, "not_tried": not_tried});
-            format!("{:#}\n", json!({"url": gateway.to_string(), "rows": rows, "counts": counts}))
+            Text::json(&json!({"url": gateway.to_string(), "rows": rows, "counts": counts}))
         }
         Format::Text => {
             let skipped = if not_tried == 0 { String::new() } else { format!(", {not_tried} not tried") };
@@ -514,7 +514,7 @@ fn answer(rows: &[Row], gateway: &Gateway, format: Format) -> Answer {
                 "{tried} deliveries: {right} as expected, {wrong} wrong{skipped}; {forwarded} should be forwarded."
             );
             let tone = if is_good { Tone::Good } else { Tone::Bad };
-            format!("{}\n{}\n", table(rows), tone.paint(&summary))
+            table(rows).text().own("\n").painted(tone, summary).own("\n")
         }
     };
     Answer { text, is_good }

@@ -4,10 +4,13 @@
 //! Refuses to know what the headers mean.
 
 mod curl;
+mod files;
 mod har;
 mod raw;
 
+use crate::environment::Keep;
 use crate::terminal::Failure;
+use files::Files;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,22 @@ pub(crate) struct Capture {
     pub(crate) time: Option<Millis>,
     /// What the reader of the answer should know about the form.
     pub(crate) notes: Vec<String>,
+    /// The tokens that a curl command names and does not hold.
+    pub(crate) tokens: Vec<Token>,
+}
+
+/// A token that a header names by where it is kept, as the commands of `sign` do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    /// The header, in lower case.
+    header: String,
+    keep: Keep,
+    /// How the command names it.
+    written: String,
+    before: String,
+    after: String,
+    /// Whether all of it is the credentials of the Basic scheme.
+    is_basic: bool,
 }
 
 /// A captured request.
@@ -53,6 +72,9 @@ pub(crate) struct CaptureArguments {
     /// Which request of a HAR file, counted from 1
     #[arg(long, value_name = "N", default_value_t = 1)]
     entry: usize,
+    /// Read the files that a curl command line names, such as `-d @FILE`: regular files, 64 MiB at most
+    #[arg(long)]
+    allow_files: bool,
 }
 
 impl CaptureArguments {
@@ -72,15 +94,25 @@ impl CaptureArguments {
     /// Reads the request and its body, cut or not.
     pub(crate) fn read_as_it_is(&self) -> Result<Capture, Failure> {
         let bytes = read_file(&self.request)?;
-        let directory = self.request.parent().unwrap_or(Path::new("."));
         let mut capture =
-            read(&bytes, directory, self.entry).map_err(|what| Failure::at(&self.request, what))?;
+            read(&bytes, &self.files(), self.entry).map_err(|what| Failure::at(&self.request, what))?;
         if let Some(path) = &self.body {
             capture.body = read_file(path)?;
             capture.behind.clear();
             capture.cut = None;
         }
         Ok(capture)
+    }
+
+    fn files(&self) -> Files<'_> {
+        Files::new(self.request.parent().unwrap_or(Path::new(".")), self.allow_files)
+    }
+
+    /// The token in a file that a capture names, where such files may be read.
+    pub(crate) fn read_token(&self, path: &Path) -> Result<String, Failure> {
+        let name = path.to_str().unwrap_or_default();
+        let bytes = self.files().read(name).map_err(|what| Failure::at(&self.request, what))?;
+        String::from_utf8(bytes).map_err(|_| Failure::at(path, "is not UTF-8"))
     }
 }
 
@@ -94,8 +126,8 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::at(path, error))
 }
 
-/// Reads a capture of any form. Files that a curl command names are looked for in `directory`.
-pub(crate) fn read(bytes: &[u8], directory: &Path, entry: usize) -> Result<Capture, String> {
+/// Reads a capture of any form.
+fn read(bytes: &[u8], files: &Files<'_>, entry: usize) -> Result<Capture, String> {
     let start = bytes.trim_ascii_start();
     if start.is_empty() {
         return Err("is empty".to_owned());
@@ -104,7 +136,7 @@ pub(crate) fn read(bytes: &[u8], directory: &Path, entry: usize) -> Result<Captu
         return har::read(start, entry);
     }
     match std::str::from_utf8(start).ok().and_then(curl::command_line) {
-        Some(words) => curl::read(&words, directory),
+        Some(line) => curl::read(&line, files),
         None => raw::read(start),
     }
 }
@@ -122,6 +154,36 @@ impl Capture {
     pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
         let mut named = self.fields.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
         named.next().map(|(_, value)| value.as_slice())
+    }
+
+    /// Puts tokens in place of their names: those that `read` finds for a header in lower case. What it does not find
+    /// stays as it is written, and a note says so.
+    pub(crate) fn fill_in(
+        &mut self,
+        mut read: impl FnMut(&str, &Keep) -> Result<Option<String>, Failure>,
+    ) -> Result<(), Failure> {
+        for Token { header, keep, written, before, after, is_basic } in std::mem::take(&mut self.tokens) {
+            let value = |token: &str| match (format!("{before}{token}{after}"), is_basic) {
+                (credentials, true) => curl::basic(credentials.as_bytes()),
+                (value, false) => value,
+            };
+            let own = value(&written);
+            let Some(token) = read(&header, &keep)? else {
+                self.notes.push(format!(
+                    "the command names {written} in {header}, where no token is looked for, or which is not set: it is \
+                     taken as it is written"
+                ));
+                continue;
+            };
+            let mut fields = self.fields.iter_mut();
+            let same = |(name, value): &&mut (String, Vec<u8>)| {
+                name.eq_ignore_ascii_case(&header) && value.as_slice() == own.as_bytes()
+            };
+            if let Some((_, field)) = fields.find(same) {
+                *field = value(&token.replace(['\r', '\n'], "")).into_bytes();
+            }
+        }
+        Ok(())
     }
 
     /// The headers as the filter gets them: host and request line as pseudo-headers, names in lower case.
@@ -152,7 +214,12 @@ impl Capture {
         let target = target.split('#').next().unwrap_or_default();
         self.scheme = scheme;
         self.authority = authority.rsplit('@').next().unwrap_or_default().to_owned();
-        self.target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        // A tunnel has no path, and Envoy hands none over.
+        self.target = if target.starts_with('/') || (target.is_empty() && self.method == "CONNECT") {
+            target.to_owned()
+        } else {
+            format!("/{target}")
+        };
     }
 
     /// Adds a header; the host goes where it belongs, and HTTP/2's pseudo-headers too.

@@ -54,7 +54,7 @@ pub(crate) struct Provider<'c> {
 
 impl Catalogue {
     pub(crate) fn read() -> Result<Self, Failure> {
-        serde_json::from_str(DATA).map(Self).map_err(|error| Failure(format!("the catalogue: {error}")))
+        serde_json::from_str(DATA).map(Self).map_err(|error| Failure::new(format!("the catalogue: {error}")))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Provider<'_>> {
@@ -81,7 +81,7 @@ impl Catalogue {
                 Err(error) => error.wrong,
                 Ok(_) => Wrong::Provider(Some(name.to_owned()), None),
             };
-            Failure(format!("{wrong} (`webhook-guard providers` lists them)"))
+            Failure::new(format!("{wrong} (`webhook-guard providers` lists them)"))
         })
     }
 }

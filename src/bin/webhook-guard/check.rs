@@ -10,7 +10,7 @@ mod sarif;
 
 use crate::environment::EnvironmentArguments;
 use crate::gateway::{self, File, Plugin};
-use crate::terminal::{Answer, Failure, Tone};
+use crate::terminal::{Answer, Failure, Text, Tone};
 use crate::tree::Position;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -113,7 +113,10 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Answer, Failure> {
     let files = arguments.files.iter().map(|path| gateway::read(path)).collect::<Result<Vec<_>, _>>()?;
     if files.iter().all(|file| file.plugins.is_empty()) {
         let names: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
-        return Err(Failure(format!("{}: no configuration of webhook-guard is in there", names.join(", "))));
+        return Err(Failure::new(format!(
+            "{}: no configuration of webhook-guard is in there",
+            names.join(", ")
+        )));
     }
     let mut list = Vec::new();
     for file in &files {
@@ -136,8 +139,8 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Answer, Failure> {
     let is_good = !list.iter().any(is_bad);
     let text = match arguments.format {
         CheckFormat::Text => text(&list, &files),
-        CheckFormat::Json => pretty(&list.iter().map(to_json).collect()),
-        CheckFormat::Sarif => pretty(&sarif::report(&list)),
+        CheckFormat::Json => Text::json(&list.iter().map(to_json).collect()),
+        CheckFormat::Sarif => Text::json(&sarif::report(&list)),
     };
     Ok(Answer { text, is_good })
 }
@@ -163,13 +166,14 @@ fn own(plugin: &Plugin, env: &dyn Fn(&str) -> Option<String>, findings: &mut Fin
     }
 }
 
-fn text(list: &[Finding], files: &[File]) -> String {
-    let mut text = String::new();
+fn text(list: &[Finding], files: &[File]) -> Text {
+    let mut text = Text::default();
     let unset = Wrong::Unset(None).code();
     for Finding { path, position, severity, code, message } in list.iter().filter(|one| one.code != unset) {
-        let word = severity.tone().paint(severity.word());
         let Position { line, column } = position;
-        text.push_str(&format!("{}:{line}:{column}: {word}[{code}]: {message}\n", path.display()));
+        text = text.shown(format!("{}:{line}:{column}: ", path.display()));
+        text = text.painted(severity.tone(), severity.word());
+        text = text.own("[").shown(code).own("]: ").shown(message).own("\n");
     }
     let count = |severity| list.iter().filter(|finding| finding.severity == severity).count();
     let number = |count: usize, word: &str| match count {
@@ -178,14 +182,15 @@ fn text(list: &[Finding], files: &[File]) -> String {
     };
     match list.iter().filter(|finding| finding.code == unset).count() {
         0 => {}
-        missing => text.push_str(&format!(
-            "{}: {} not looked at: the variables are not set here (--env-file gives them, --format json names them)\n",
-            Tone::Faint.paint("note"),
-            match missing {
+        missing => {
+            text = text.painted(Tone::Faint, "note").own(": ").shown(match missing {
                 1 => "1 secret was".to_owned(),
                 _ => format!("{missing} secrets were"),
-            }
-        )),
+            });
+            text = text.own(
+                " not looked at: the variables are not set here (--env-file gives them, --format json names them)\n",
+            );
+        }
     }
     let plugins = files.iter().map(|file| file.plugins.len()).sum();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -200,9 +205,7 @@ fn text(list: &[Finding], files: &[File]) -> String {
         number(errors, "error"),
         number(warnings, "warning")
     );
-    text.push_str(&tone.paint(&summary));
-    text.push('\n');
-    text
+    text.painted(tone, summary).own("\n")
 }
 
 fn to_json(finding: &Finding) -> Value {
@@ -214,8 +217,4 @@ fn to_json(finding: &Finding) -> Value {
         "code": finding.code,
         "message": finding.message,
     })
-}
-
-fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
 }

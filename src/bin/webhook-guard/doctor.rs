@@ -26,7 +26,7 @@ use crate::terminal::{Answer, Failure, Format};
 use clap::Args;
 use delivery::{Delivery, judge_signature};
 use finding::Finding;
-use layout::Layout;
+use layout::{Layout, Way};
 use miss::{Candidates, Miss};
 use secret::{Guess, guesses};
 use serde_json::{Value, json};
@@ -98,9 +98,19 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<Answer, Failure> {
     let (layout, source) = arguments.scheme.read(&catalogue, &layouts)?;
     let secrets = arguments.secrets.read()?;
     let mut captured = arguments.capture.read_as_it_is()?;
+    let place = match &layout.way {
+        Way::Token(place) => place.header(),
+        Way::Signed(_) => None,
+    };
+    // Only what the operator names as a secret: nothing is read for the capture's sake.
+    captured.fill_in(|header, keep| {
+        let named = secrets.iter().find(|secret| secret.keep.is(keep));
+        let named = named.filter(|_| place.is_some_and(|place| place.eq_ignore_ascii_case(header)));
+        Ok(named.map(|secret| secret.trimmed().to_owned()))
+    })?;
     let given = match &arguments.now {
         Some(text) => Some(capture::time(text).ok_or_else(|| {
-            Failure(format!(
+            Failure::new(format!(
                 "--now: {text:?} is neither RFC 3339, such as 2027-01-31T00:00:00Z, nor seconds since 1970"
             ))
         })?),
@@ -125,7 +135,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<Answer, Failure> {
         let base = base.strip_suffix(target.as_str()).unwrap_or(base);
         Rc::from(base.trim_end_matches('/'))
     });
-    let Some(first) = secrets.first() else { return Err(Failure("there is no secret".to_owned())) };
+    let Some(first) = secrets.first() else { return Err(Failure::new("there is no secret".to_owned())) };
     let whole = base.as_deref().map(|base| delivery.request.whole_url(base));
     let configured = configured(&source, first, whole.as_deref())?;
     let handshakes = configured.as_ref().map_or(&[][..], |leaf| leaf.handshakes.as_slice());
@@ -174,9 +184,10 @@ impl SchemeArguments {
             return Ok((layout, json!({ "scheme": scheme })));
         }
         let name = self.provider.as_deref().unwrap_or_default();
-        let known = catalogue.get(name).map_err(|failure| Failure(format!("--provider: {}", failure.0)))?;
+        let known =
+            catalogue.get(name).map_err(|failure| Failure::new(format!("--provider: {}", failure)))?;
         let layout = Layout::of_provider(layouts, known.name);
-        let layout = layout.ok_or_else(|| Failure(format!("--provider: {name:?} has no scheme")))?;
+        let layout = layout.ok_or_else(|| Failure::new(format!("--provider: {name:?} has no scheme")))?;
         Ok((layout, json!({ "provider": name })))
     }
 }
@@ -216,13 +227,13 @@ fn configured(
     match config::parse(text.as_bytes(), &|_| Some(secret.text.clone())) {
         Ok(configuration) => {
             let leaf = configuration.policies.iter().flat_map(|policy| &policy.leaves).next().cloned();
-            leaf.map(Ok).ok_or_else(|| Failure("there is nothing to check".to_owned()))
+            leaf.map(Ok).ok_or_else(|| Failure::new("there is nothing to check".to_owned()))
         }
         Err(error) if error.at.contains(".secrets") => Ok(Err(error)),
         Err(error) if error.at.ends_with(".public_url") => {
-            Err(Failure(format!("--public-url: {}", error.wrong)))
+            Err(Failure::new(format!("--public-url: {}", error.wrong)))
         }
-        Err(error) => Err(Failure(error.to_string())),
+        Err(error) => Err(Failure::new(error.to_string())),
     }
 }
 

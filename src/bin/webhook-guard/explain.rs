@@ -4,20 +4,22 @@
 //! follows. Refuses to know any rule: every line is an answer of the core.
 
 use crate::capture::{self, CaptureArguments};
+use crate::environment::Keep;
 use crate::gateway::ConfigurationArguments;
 use crate::judge::{self, Circumstances};
-use crate::terminal::{Answer, Cell, Failure, Format, Table, Tone};
+use crate::terminal::{Answer, Cell, Failure, Format, Table, Text, Tone};
 use crate::words;
 use clap::Args;
 use serde_json::{Value, json};
-use webhook_guard::check::signature::{End, SignatureCheck};
+use std::collections::BTreeSet;
+use webhook_guard::check::signature::{End, SignatureCheck, field};
 use webhook_guard::check::token::{Place, TokenCheck};
 use webhook_guard::policy::requirement::Requirement;
 use webhook_guard::policy::{Check, Leaf, Policy, PolicySet};
 use webhook_guard::query;
-use webhook_guard::request::{Facts, Headers};
+use webhook_guard::request::Facts;
 use webhook_guard::route::{HostPattern, Match, PathPattern};
-use webhook_guard::verdict::{Reason, Ruling, Verdict};
+use webhook_guard::verdict::{Outcome as Trail, Reason, Ruling, Verdict};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
@@ -44,15 +46,55 @@ struct Step {
     name: String,
     /// How deep it stands in the requirement.
     depth: usize,
-    outcome: Result<String, Reason>,
+    outcome: Outcome,
+}
+
+/// How a step goes: with more to say of it, for a reason, or not at all.
+enum Outcome {
+    Pass(String),
+    Fail(Reason),
+    /// The core does not ask, and why.
+    Skip(&'static str),
+}
+
+impl Outcome {
+    fn of(holds: bool, reason: Reason) -> Self {
+        if holds { Self::Pass(String::new()) } else { Self::Fail(reason) }
+    }
+
+    const fn holds(&self) -> bool {
+        !matches!(self, Self::Fail(_))
+    }
+
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Pass(_) => "pass",
+            Self::Fail(_) => "fail",
+            Self::Skip(_) => "skip",
+        }
+    }
+
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Pass(_) => "ok",
+            Self::Fail(reason) => reason.code(),
+            Self::Skip(_) => "-",
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
-    let capture = arguments.capture.read()?;
-    let (configuration, _) = arguments.configuration.read()?;
+    let mut capture = arguments.capture.read()?;
+    let (configuration, environment) = arguments.configuration.read()?;
+    let token_headers = token_headers(&configuration.policies);
+    capture.fill_in(|header, keep| match keep {
+        _ if !token_headers.contains(header) => Ok(None),
+        Keep::Variable(name) => Ok(environment.get(name)),
+        Keep::File(path) => arguments.capture.read_token(path).map(Some),
+    })?;
     let now = match &arguments.now {
         Some(text) => capture::time(text).ok_or_else(|| {
-            Failure(format!(
+            Failure::new(format!(
                 "--now: {text:?} is neither RFC 3339, such as 2027-01-31T00:00:00Z, nor seconds since 1970"
             ))
         })?,
@@ -69,7 +111,9 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
     let governing = ruling.as_ref().and_then(|ruling| ruling.record.policy.as_deref());
     let candidates = candidates(&configuration.policies, &facts, governing);
     let chosen = configuration.policies.iter().find(|policy| Some(policy.name.as_ref()) == governing);
-    let steps = chosen.map_or(Vec::new(), |policy| steps(policy, &headers, &facts, &capture.body));
+    let steps = chosen.map_or(Vec::new(), |policy| {
+        ruling.as_ref().map_or(Vec::new(), |ruling| steps(policy, ruling, &facts, &capture.body))
+    });
     let is_good =
         ruling.as_ref().is_none_or(|ruling| !matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Report(_)));
     let target = without_tokens(&configuration.policies, &capture.target);
@@ -85,38 +129,46 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
                 }).collect::<Vec<Value>>(),
                 "checks": steps.iter().map(|step| json!({
                     "check": step.name,
-                    "outcome": if step.outcome.is_ok() { "pass" } else { "fail" },
-                    "reason": step.outcome.as_ref().map_or_else(|reason| reason.code(), |_| "ok"),
+                    "outcome": step.outcome.word(),
+                    "reason": step.outcome.reason(),
                 })).collect::<Vec<Value>>(),
                 "verdict": verdict_json(ruling.as_ref()),
             });
-            format!("{report:#}\n")
+            Text::json(&report)
         }
         Format::Text => {
-            let mut text =
-                format!("{}  {request}, {} bytes", Tone::Strong.paint("request "), capture.body.len());
-            text.push_str(
-                &circumstances
-                    .source
-                    .map_or(", from nowhere known".to_owned(), |source| format!(", from {source}")),
-            );
-            text.push('\n');
+            let from = circumstances.source.map_or("nowhere known", |source| source);
+            let mut text = Text::default().painted(Tone::Strong, "request ").own("  ");
+            text = text.shown(format!("{request}, {} bytes, from {from}", capture.body.len())).own("\n");
             for note in &capture.notes {
-                text.push_str(&format!("          {} {note}\n", Tone::Doubt.paint("note:")));
+                text = text.own("          ").painted(Tone::Doubt, "note:").own(" ").shown(note).own("\n");
             }
-            text.push_str(&format!("{}\n{}", Tone::Strong.paint("policies"), policies_table(&candidates)));
+            text = text.painted(Tone::Strong, "policies").own("\n").and(&policies_table(&candidates).text());
             if !steps.is_empty() {
-                text.push_str(&format!("{}\n{}", Tone::Strong.paint("checks"), steps_table(&steps)));
+                text = text.painted(Tone::Strong, "checks").own("\n").and(&steps_table(&steps).text());
             }
-            text.push_str(&format!(
-                "{}   {}\n",
-                Tone::Strong.paint("verdict"),
-                verdict_text(ruling.as_ref(), chosen)
-            ));
-            text
+            let verdict = verdict_text(ruling.as_ref(), chosen);
+            text.painted(Tone::Strong, "verdict").own("   ").and(&verdict).own("\n")
         }
     };
     Ok(Answer { text, is_good })
+}
+
+/// The headers in which a policy looks for a token, in lower case, and which nothing else is read from: what a delivery
+/// is called is shown.
+fn token_headers(policies: &PolicySet) -> BTreeSet<String> {
+    let leaves = || policies.iter().flat_map(|policy| &policy.leaves);
+    let tokens = leaves().filter_map(|leaf| match &leaf.check {
+        Check::Token(check) => Some(check.place.header()?.to_ascii_lowercase()),
+        Check::Source(_) | Check::Signature(_) => None,
+    });
+    let shown: BTreeSet<String> = leaves()
+        .filter_map(|leaf| match &leaf.delivery_id.as_ref()?.place {
+            field::Place::Header(name) => Some(name.to_ascii_lowercase()),
+            field::Place::Query(_) | field::Place::Json(_) => None,
+        })
+        .collect();
+    tokens.filter(|name| !shown.contains(name)).collect()
 }
 
 /// The target as it may be shown: without the tokens that a sender writes into the query.
@@ -141,6 +193,11 @@ fn candidates(
     let why = |policy: &Policy| {
         let is_chosen = governing == Some(policy.name.as_ref());
         let why = match (&policy.rule, facts.route_policy) {
+            (Some(rule), Some(name))
+                if name == policy.name.as_bytes() && !rule.governs(facts.path(), authority) =>
+            {
+                format!("the route names it, and it governs {} alone", patterns(rule))
+            }
             (_, Some(name)) if name == policy.name.as_bytes() => "the route names it".to_owned(),
             (_, Some(_)) => "the route names another".to_owned(),
             (None, None) => "has no `match`: only a route can name it".to_owned(),
@@ -150,6 +207,7 @@ fn candidates(
                     () if !any_host.governs(facts.path(), authority) => "another path: ",
                     () if !rule.governs(facts.path(), authority) => "another host: ",
                     () if !rule.admits(facts.method()) => "another method: ",
+                    () if governing.is_none() => "the request is refused before a policy is chosen: ",
                     () if !is_chosen => "less specific: ",
                     () => "",
                 };
@@ -177,75 +235,124 @@ fn patterns(rule: &Match) -> String {
     format!("{} {}{on}", rule.methods.join(", "), paths.join(", "))
 }
 
-/// Every check of a policy, also those that the gateway does not come to because a cheaper one has failed.
-fn steps(policy: &Policy, headers: &Headers, facts: &Facts<'_>, body: &[u8]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if let Some(rule) = &policy.rule {
-        let outcome =
-            if rule.admits(facts.method()) { Ok(String::new()) } else { Err(Reason::MethodNotAllowed) };
-        steps.push(Step { name: "method".to_owned(), depth: 0, outcome });
-    }
-    let mut step = |name: &str, is_allowed: bool, reason| {
-        let outcome = if is_allowed { Ok(String::new()) } else { Err(reason) };
-        steps.push(Step { name: name.to_owned(), depth: 0, outcome });
+/// Every check of a policy, also those that the gateway does not come to because a cheaper one has failed. What the core
+/// has decided is taken from its ruling; beside it stands what each check says by itself.
+fn steps(policy: &Policy, ruling: &Ruling, facts: &Facts<'_>, body: &[u8]) -> Vec<Step> {
+    let reason = match &ruling.verdict {
+        Verdict::Deny(denial) => Some(denial.reason),
+        Verdict::Report(reason) => Some(*reason),
+        Verdict::Allow(_) | Verdict::Answer(_) => None,
     };
-    if headers.first(b"upgrade").is_some() {
-        step("upgrade", false, Reason::UpgradeNotAllowed);
+    let is_answer = matches!(ruling.verdict, Verdict::Answer(_));
+    let is_handshake = is_answer || reason == Some(Reason::HandshakeRefused);
+    // A handshake that the provider signs is judged like a delivery, and what it presents is on record.
+    let is_unsigned = is_handshake && ruling.record.checks.signature == Trail::Skip;
+    let mut steps = Vec::new();
+    let mut step = |name: &str, outcome| steps.push(Step { name: name.to_owned(), depth: 0, outcome });
+    if reason == Some(Reason::UpgradeNotAllowed) {
+        step("upgrade", Outcome::Fail(Reason::UpgradeNotAllowed));
     }
+    if let Some(rule) = &policy.rule {
+        step(
+            "method",
+            match reason {
+                Some(Reason::MethodNotAllowed) => Outcome::Fail(Reason::MethodNotAllowed),
+                _ if rule.admits(facts.method()) => Outcome::Pass(String::new()),
+                _ if is_handshake => Outcome::Skip("it is the handshake's"),
+                _ => Outcome::Skip("settled before"),
+            },
+        );
+    }
+    if is_handshake {
+        step("handshake", Outcome::of(is_answer, Reason::HandshakeRefused));
+    }
+    let ask = |holds: bool, reason| {
+        if is_unsigned { Outcome::Skip("not asked of a handshake") } else { Outcome::of(holds, reason) }
+    };
     if policy.content_types.is_some() {
-        step("content_types", policy.is_content_type_allowed(facts), Reason::ContentTypeNotAllowed);
+        step("content_types", ask(policy.is_content_type_allowed(facts), Reason::ContentTypeNotAllowed));
     }
-    step("content_encodings", policy.is_content_encoding_allowed(facts), Reason::ContentEncodingNotAllowed);
+    let is_allowed = policy.is_content_encoding_allowed(facts);
+    step("content_encodings", ask(is_allowed, Reason::ContentEncodingNotAllowed));
     let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    step("max_body_bytes", length <= policy.max_body_bytes, Reason::BodyTooLarge);
+    // The core goes by the length that is declared, where one is.
+    let fits = reason != Some(Reason::BodyTooLarge) && length <= policy.max_body_bytes;
+    step("max_body_bytes", ask(fits, Reason::BodyTooLarge));
     if let Some(requirement) = &policy.requirement {
-        tree(requirement, policy, facts, body, 0, &mut steps);
+        let tree = Asked { policy, facts, body, reason, is_unsigned };
+        tree.judge(requirement, 0, &mut steps);
+    }
+    // Whatever else the core refuses for has no check of its own in the configuration.
+    let is_said = |reason: &Reason| {
+        steps.iter().any(|step| matches!(step.outcome, Outcome::Fail(said) if said == *reason))
+    };
+    if let Some(reason) = reason.filter(|reason| !is_said(reason)) {
+        let name = if reason == Reason::SignatureMismatch { "signed by a handshake" } else { "request" };
+        steps.push(Step { name: name.to_owned(), depth: 0, outcome: Outcome::Fail(reason) });
     }
     steps
 }
 
-fn tree(
-    requirement: &Requirement,
-    policy: &Policy,
-    facts: &Facts<'_>,
-    body: &[u8],
-    depth: usize,
-    steps: &mut Vec<Step>,
-) -> bool {
-    match requirement {
-        Requirement::Check(index) => {
-            let Some(leaf) = policy.leaves.get(*index) else { return false };
-            let outcome = leaf_outcome(leaf, facts, body);
-            let holds = outcome.is_ok();
-            steps.push(Step { name: leaf_name(leaf), depth, outcome });
-            holds
-        }
-        Requirement::All(members) => {
-            // A single member is not worth a line of its own.
-            let inner = if depth == 0 || members.len() == 1 { depth } else { depth.saturating_add(1) };
-            let mut lines = Vec::new();
-            let mut all = true;
-            for member in members {
-                all &= tree(member, policy, facts, body, inner, &mut lines);
+/// What the checks of a requirement are asked.
+struct Asked<'a> {
+    policy: &'a Policy,
+    facts: &'a Facts<'a>,
+    body: &'a [u8],
+    /// Why the core refuses.
+    reason: Option<Reason>,
+    /// Whether it is a handshake that nothing signs.
+    is_unsigned: bool,
+}
+
+impl Asked<'_> {
+    fn judge(&self, requirement: &Requirement, depth: usize, steps: &mut Vec<Step>) -> bool {
+        match requirement {
+            Requirement::Check(index) => {
+                let Some(leaf) = self.policy.leaves.get(*index) else { return false };
+                let outcome = match (&leaf.check, leaf_outcome(leaf, self.facts, self.body)) {
+                    (Check::Signature(_), _) if self.is_unsigned => Outcome::Skip("not asked of a handshake"),
+                    (_, Ok(more)) => Outcome::Pass(more),
+                    (_, Err(reason)) => Outcome::Fail(reason),
+                };
+                let holds = outcome.holds();
+                steps.push(Step { name: leaf_name(leaf), depth, outcome });
+                holds
             }
-            if inner != depth {
-                let first = lines.iter().find_map(|step: &Step| step.outcome.as_ref().err().copied());
-                let outcome = if all { Ok(String::new()) } else { Err(first.unwrap_or(Reason::HostFault)) };
-                steps.push(Step { name: "all_of".to_owned(), depth, outcome });
+            Requirement::All(members) => {
+                // A single member is not worth a line of its own.
+                let inner = if depth == 0 || members.len() == 1 { depth } else { depth.saturating_add(1) };
+                let mut lines = Vec::new();
+                let mut all = true;
+                for member in members {
+                    all &= self.judge(member, inner, &mut lines);
+                }
+                if inner != depth {
+                    // Of several reasons the one that the core came to first, if it is one of these.
+                    let said = || {
+                        lines.iter().filter_map(|step: &Step| match step.outcome {
+                            Outcome::Fail(reason) => Some(reason),
+                            Outcome::Pass(_) | Outcome::Skip(_) => None,
+                        })
+                    };
+                    let decided =
+                        said().find(|reason| Some(*reason) == self.reason).or_else(|| said().next());
+                    let outcome = Outcome::of(all, decided.unwrap_or(Reason::HostFault));
+                    steps.push(Step { name: "all_of".to_owned(), depth, outcome });
+                }
+                steps.append(&mut lines);
+                all
             }
-            steps.append(&mut lines);
-            all
-        }
-        Requirement::Any(branches) => {
-            let mut lines = Vec::new();
-            let mut any = false;
-            for branch in branches {
-                any |= tree(branch, policy, facts, body, depth.saturating_add(1), &mut lines);
+            Requirement::Any(branches) => {
+                let mut lines = Vec::new();
+                let mut any = false;
+                for branch in branches {
+                    any |= self.judge(branch, depth.saturating_add(1), &mut lines);
+                }
+                let outcome = Outcome::of(any, Reason::NoAlternativeHeld);
+                steps.push(Step { name: "any_of".to_owned(), depth, outcome });
+                steps.append(&mut lines);
+                any
             }
-            let outcome = if any { Ok(String::new()) } else { Err(Reason::NoAlternativeHeld) };
-            steps.push(Step { name: "any_of".to_owned(), depth, outcome });
-            steps.append(&mut lines);
-            any
         }
     }
 }
@@ -304,13 +411,12 @@ fn steps_table(steps: &[Step]) -> Table {
     let mut table = Table::indented(2);
     for Step { name, depth, outcome } in steps {
         let name = format!("{:1$}{name}", "", depth.saturating_mul(2));
-        match outcome {
-            Ok(more) => table.row([name.into(), Cell::new("pass", Tone::Good), more.clone().into()]),
-            Err(reason) => {
-                let why = format!("{}: {}", reason.code(), words::of(*reason));
-                table.row([name.into(), Cell::new("fail", Tone::Bad), why.into()]);
-            }
-        }
+        let (tone, why) = match outcome {
+            Outcome::Pass(more) => (Tone::Good, more.clone()),
+            Outcome::Fail(reason) => (Tone::Bad, format!("{}: {}", reason.code(), words::of(*reason))),
+            Outcome::Skip(why) => (Tone::Faint, (*why).to_owned()),
+        };
+        table.row([name.into(), Cell::new(outcome.word(), tone), why.into()]);
     }
     table
 }
@@ -335,30 +441,35 @@ fn verdict_json(ruling: Option<&Ruling>) -> Value {
     })
 }
 
-fn verdict_text(ruling: Option<&Ruling>, chosen: Option<&Policy>) -> String {
+fn verdict_text(ruling: Option<&Ruling>, chosen: Option<&Policy>) -> Text {
+    let text = Text::default();
     let Some(ruling) = ruling else {
-        return "left alone: no policy governs it, and the configuration says `\"unmatched\": \"pass\"`"
-            .to_owned();
+        return text
+            .own("left alone: no policy governs it, and the configuration says `\"unmatched\": \"pass\"`");
     };
     match &ruling.verdict {
-        Verdict::Allow(_) => Tone::Good.paint("allow: forwarded to the upstream"),
+        Verdict::Allow(_) => text.painted(Tone::Good, "allow: forwarded to the upstream"),
         Verdict::Answer(reply) => {
-            Tone::Good.paint(&format!("answer {}: a handshake, answered by the gateway", reply.status))
+            text.painted(Tone::Good, format!("answer {}: a handshake, answered by the gateway", reply.status))
         }
         Verdict::Report(reason) => {
-            let text =
+            let said =
                 format!("report {}: forwarded, but only because the policy is in report mode", reason.code());
-            format!("{}; {}", Tone::Doubt.paint(&text), words::of(*reason))
+            text.painted(Tone::Doubt, said).own("; ").own(words::of(*reason))
         }
         Verdict::Deny(denial) => {
-            let text = format!("deny {} {}", denial.status, denial.reason.code());
-            format!("{}: {}{}", Tone::Bad.paint(&text), words::of(denial.reason), next(denial.reason, chosen))
+            let said = format!("deny {} {}", denial.status, denial.reason.code());
+            let text = text.painted(Tone::Bad, said).own(": ").own(words::of(denial.reason));
+            match next(denial.reason, chosen) {
+                Some(next) => text.own("\n          next: ").shown(next),
+                None => text,
+            }
         }
     }
 }
 
 /// What to do next, where another command knows more.
-fn next(reason: Reason, chosen: Option<&Policy>) -> String {
+fn next(reason: Reason, chosen: Option<&Policy>) -> Option<String> {
     let is_signature = matches!(
         reason,
         Reason::SignatureMissing
@@ -371,12 +482,6 @@ fn next(reason: Reason, chosen: Option<&Policy>) -> String {
             | Reason::RequirementNotMet
     );
     let provider = chosen.and_then(|policy| policy.leaves.iter().find_map(|leaf| leaf.provider.as_deref()));
-    match provider.filter(|_| is_signature) {
-        Some(provider) => {
-            format!(
-                "\n          next: webhook-guard doctor --provider {provider} --secret-env NAME --request FILE"
-            )
-        }
-        None => String::new(),
-    }
+    let provider = provider.filter(|_| is_signature)?;
+    Some(format!("webhook-guard doctor --provider {provider} --secret-env NAME --request FILE"))
 }

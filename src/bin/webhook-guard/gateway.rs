@@ -286,7 +286,7 @@ impl ConfigurationArguments {
                 let Position { line, column } = plugin.position(error);
                 format!("{}:{line}:{column}: {error}", self.config.display())
             });
-            Failure(lines.collect::<Vec<_>>().join("\n"))
+            Failure::lines(lines)
         })?;
         Ok((configuration, environment, plugin.bytes.clone()))
     }

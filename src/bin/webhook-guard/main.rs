@@ -75,13 +75,24 @@ impl Command {
     }
 }
 
+const HELP: clap::error::ErrorKind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
 /// The definition of all arguments, for completions and the man page.
 pub(crate) fn definition() -> clap::Command {
     Arguments::command()
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command.run() {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // What quotes no argument: help and the version.
+        Err(error) if !error.use_stderr() || error.kind() == HELP => error.exit(),
+        Err(error) => {
+            terminal::complain_of_arguments(&error);
+            return ExitCode::from(2);
+        }
+    };
+    match arguments.command.run() {
         Ok(answer) => {
             terminal::print(&answer.text);
             if answer.is_good { ExitCode::SUCCESS } else { ExitCode::from(1) }

@@ -2,7 +2,7 @@
 //!
 //! Responsible for printing them. Refuses to know the sub-commands: they are clap's.
 
-use crate::terminal::{Answer, Failure};
+use crate::terminal::{Answer, Failure, Text};
 use clap::Args;
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -18,7 +18,7 @@ pub(crate) struct CompletionsArguments {
 }
 
 pub(crate) fn schema() -> Answer {
-    Answer { text: SCHEMA.to_owned(), is_good: true }
+    Answer { text: Text::default().own(SCHEMA), is_good: true }
 }
 
 pub(crate) fn completions(arguments: &CompletionsArguments) -> Answer {
@@ -27,7 +27,8 @@ pub(crate) fn completions(arguments: &CompletionsArguments) -> Answer {
     let text = String::from_utf8_lossy(&text);
     // clap_complete takes the hyphen of the program's name for one between a command and its sub-command in half of the
     // names that it makes for bash, so that no sub-command is found.
-    Answer { text: text.replace("webhook__subcmd__guard", "webhook__guard"), is_good: true }
+    let text = text.replace("webhook__subcmd__guard", "webhook__guard");
+    Answer { text: Text::default().lines(&text), is_good: true }
 }
 
 /// What no definition tells.
@@ -95,8 +96,8 @@ pub(crate) fn man() -> Result<Answer, Failure> {
         text.push_str(MORE);
         Ok(text)
     };
-    let text = render().map_err(|error| Failure(format!("the man page: {error}")))?;
-    Ok(Answer { text, is_good: true })
+    let text = render().map_err(|error| Failure::new(format!("the man page: {error}")))?;
+    Ok(Answer { text: Text::default().lines(&text), is_good: true })
 }
 
 /// A section under another heading, without the head of a page that each one comes with.

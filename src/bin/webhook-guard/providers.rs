@@ -4,7 +4,7 @@
 //! to know what a scheme means: what it prints for pasting is the catalogue's own text, held to the core's parser by test.
 
 use crate::catalogue::{Catalogue, Provider, pretty};
-use crate::terminal::{Answer, Cell, Failure, Format, Table, Tone};
+use crate::terminal::{Answer, Cell, Failure, Format, Table, Text, Tone};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -30,8 +30,8 @@ impl ProvidersArguments {
     }
 }
 
-fn lines(value: &Value) -> String {
-    format!("{}\n", pretty(value))
+fn lines(value: &Value) -> Text {
+    Text::of_json(&format!("{}\n", pretty(value)))
 }
 
 /// What the catalogue says about the time, in a word.
@@ -43,7 +43,7 @@ fn time(provider: Provider<'_>) -> &'static str {
     }
 }
 
-fn table(catalogue: &Catalogue) -> String {
+fn table(catalogue: &Catalogue) -> Text {
     let mut table = Table::with_head(&["name", "provider", "checks", "time", "verified by"]);
     for provider in catalogue.iter() {
         let verified = provider.text("verified").unwrap_or_default();
@@ -56,7 +56,7 @@ fn table(catalogue: &Catalogue) -> String {
             Cell::new(verified, doubt),
         ]);
     }
-    format!("{table}\n`webhook-guard providers NAME` shows one of them, with a policy to start from.\n")
+    table.text().own("\n`webhook-guard providers NAME` shows one of them, with a policy to start from.\n")
 }
 
 fn summary(provider: Provider<'_>) -> Value {
@@ -171,7 +171,7 @@ fn verified(word: &str) -> &'static str {
     }
 }
 
-fn page(provider: Provider<'_>) -> String {
+fn page(provider: Provider<'_>) -> Text {
     let mut table = Table::indented(2);
     let mut row = |name: &str, value: String| table.row([Cell::new(name, Tone::Faint), value.into()]);
     row("checks", provider.way());
@@ -193,15 +193,18 @@ fn page(provider: Provider<'_>) -> String {
     row("addresses", provider.text("addresses").unwrap_or("no list is known").to_owned());
     row("documentation", provider.text("documentation").unwrap_or_default().to_owned());
     let title = format!("{} ({})", provider.text("title").unwrap_or_default(), provider.name);
-    let heading = |text: &str| Tone::Strong.paint(text);
-    format!(
-        "{}\n{table}\n{}\n{}\n\n{}\n{}\n",
-        heading(&title),
-        heading("A configuration to start from"),
-        pretty(&configuration(provider)),
-        heading("The same without the catalogue, for `require`"),
-        pretty(&custom(provider)),
-    )
+    Text::default()
+        .painted(Tone::Strong, title)
+        .own("\n")
+        .and(&table.text())
+        .own("\n")
+        .painted(Tone::Strong, "A configuration to start from")
+        .own("\n")
+        .and(&lines(&configuration(provider)))
+        .own("\n")
+        .painted(Tone::Strong, "The same without the catalogue, for `require`")
+        .own("\n")
+        .and(&lines(&custom(provider)))
 }
 
 fn handshake(provider: Provider<'_>) -> String {

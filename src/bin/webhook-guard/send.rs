@@ -47,25 +47,32 @@ impl Gateway {
         let scheme = url.scheme.as_deref().unwrap_or("http");
         let name = format!("{scheme}://{}", url.authority);
         let fail = |what: &dyn fmt::Display| {
-            Failure(format!("{name}: {what}; is the gateway running there, and reachable from this machine?"))
+            Failure::new(format!(
+                "{name}: {what}; is the gateway running there, and reachable from this machine?"
+            ))
         };
         let default_port = match scheme {
             "http" => 80,
             "https" => 443,
-            other => return Err(Failure(format!("{name}: {other} is neither http nor https"))),
+            other => return Err(Failure::new(format!("{name}: {other} is neither http nor https"))),
         };
         let (host, port) =
-            split(&url.authority).ok_or_else(|| Failure(format!("{name}: is not a URL with a host")))?;
+            split(&url.authority).ok_or_else(|| Failure::new(format!("{name}: is not a URL with a host")))?;
         let port = port.unwrap_or(default_port);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let mut addresses = (bare, port).to_socket_addrs().map_err(|error| fail(&error))?.peekable();
         addresses.peek().ok_or_else(|| fail(&"has no address"))?;
         let tls = match scheme {
-            "https" => Some(secure(bare).map_err(|what| Failure(format!("{name}: {what}")))?),
+            "https" => Some(secure(bare).map_err(|what| Failure::new(format!("{name}: {what}")))?),
             _ => None,
         };
         let mut last = io::Error::from(io::ErrorKind::NotConnected);
         for address in addresses {
+            // `::ffff:127.0.0.1` is IPv4, and is spoken to as such.
+            let address = match address.ip().to_canonical() {
+                ip if ip == address.ip() => address,
+                ip => SocketAddr::new(ip, port),
+            };
             match connect(address, None, timeout).and_then(|stream| stream.local_addr()) {
                 Ok(local) => {
                     let (url, authority, source) =
@@ -78,9 +85,9 @@ impl Gateway {
         Err(fail(&last))
     }
 
-    /// Whether it runs on this machine, where a request can come from any loopback address.
-    pub(crate) fn is_local(&self) -> bool {
-        self.address.ip().to_canonical().is_loopback()
+    /// Whether it runs on this machine, and a request can come to it from another loopback address: IPv6 has one only.
+    pub(crate) fn is_reached_from_all_of_loopback(&self) -> bool {
+        self.address.is_ipv4() && self.address.ip().is_loopback()
     }
 
     /// Sends a request on a connection of its own.

@@ -10,8 +10,8 @@ use crate::judge::{self, Circumstances};
 use crate::outcome::{self, Expected};
 use crate::send::{Gateway, Response};
 use crate::sender::{self, EVENT, Sender};
-use crate::shell::{self, Credential, Reference};
-use crate::terminal::{Answer, Failure, Format, Tone};
+use crate::shell::{self, Command, Credential, Reference};
+use crate::terminal::{Answer, Failure, Format, Text, Tone};
 use crate::words;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -95,14 +95,14 @@ struct Made {
 pub(crate) fn run(arguments: &SignArguments) -> Result<Answer, Failure> {
     let secrets = arguments.secret.read()?;
     let [secret] = secrets.as_slice() else {
-        return Err(Failure("a delivery is signed with one secret; name one".to_owned()));
+        return Err(Failure::new("a delivery is signed with one secret; name one".to_owned()));
     };
     arguments.refuse_public_keys()?;
     let url = arguments.url()?;
     let (configuration, is_url_assumed) = arguments.configuration(secret, &url)?;
     let policy = configuration.policies.iter().next();
     let leaf = policy.and_then(|policy| policy.leaves.first());
-    let leaf = leaf.ok_or_else(|| Failure("the scheme asks for nothing".to_owned()))?;
+    let leaf = leaf.ok_or_else(|| Failure::new("the scheme asks for nothing".to_owned()))?;
     let mut made = arguments.make(&configuration, leaf, secret, &url)?;
     if is_url_assumed {
         let base = base(&url);
@@ -119,7 +119,8 @@ pub(crate) fn run(arguments: &SignArguments) -> Result<Answer, Failure> {
         return Ok(arguments.show(&made, &curl));
     }
     let gateway = Gateway::reach(&url, Duration::from_secs(arguments.timeout))?;
-    let response = gateway.send(&made.capture, None).map_err(|what| Failure(format!("{gateway}: {what}")))?;
+    let response =
+        gateway.send(&made.capture, None).map_err(|what| Failure::new(format!("{gateway}: {what}")))?;
     Ok(arguments.report(&made, &target, &curl, &response))
 }
 
@@ -132,7 +133,7 @@ impl SignArguments {
         match algorithm.filter(|algorithm| algorithm.is_public()) {
             Some(algorithm) => {
                 let name = self.provider.as_deref().unwrap_or("the scheme");
-                Err(Failure(format!("{name}: {}", forge::only_the_provider(algorithm))))
+                Err(Failure::new(format!("{name}: {}", forge::only_the_provider(algorithm))))
             }
             None => Ok(()),
         }
@@ -151,7 +152,7 @@ impl SignArguments {
         url.set_url(&self.url);
         let is_plain = self.url.bytes().all(|byte| byte.is_ascii_graphic());
         if url.scheme.is_none() || url.authority.is_empty() || !is_plain {
-            return Err(Failure(format!(
+            return Err(Failure::new(format!(
                 "--url: {:?} is not a URL such as http://localhost:8080/hooks",
                 self.url
             )));
@@ -200,7 +201,7 @@ impl SignArguments {
     fn complaint(&self, error: &ConfigError, secret: &Secret) -> Failure {
         let place = error.at.strip_prefix("policies[0].").unwrap_or(&error.at);
         let wrong = &error.wrong;
-        Failure(match place.strip_prefix("require.signature.") {
+        Failure::new(match place.strip_prefix("require.signature.") {
             Some(rest) if rest.starts_with("secrets") => format!("{}: {wrong}", secret.origin),
             Some("provider") => format!("--provider: {wrong}"),
             Some("public_url") => format!("--public-url: {wrong}"),
@@ -224,7 +225,7 @@ impl SignArguments {
             None => judge::now(),
             Some(text) => capture::time(text).ok_or_else(|| {
                 let forms = "neither RFC 3339, such as 2027-01-31T00:00:00Z, nor seconds since 1970";
-                Failure(format!("--at: {text:?} is {forms}"))
+                Failure::new(format!("--at: {text:?} is {forms}"))
             })?,
         };
         let mut capture = self.blank(url)?;
@@ -251,7 +252,7 @@ impl SignArguments {
         let forge = Forge { at, now, delivery_id, texts: &texts };
         let hand = if self.tamper == Some(Tamper::Signature) { Hand::Slips } else { Hand::Own };
         let before = capture.body.clone();
-        forge.fill(&mut capture, leaf, hand).map_err(Failure)?;
+        forge.fill(&mut capture, leaf, hand).map_err(Failure::new)?;
         let mut notes = Vec::new();
         if capture.body != before {
             notes.push("the signed time is part of the body, so the body is written anew".to_owned());
@@ -270,13 +271,13 @@ impl SignArguments {
             (None, Expected::Forwarded) | (Some(_), Expected::Refused(..)) => {}
             (None, Expected::Refused(status, reason)) => {
                 let code = reason.code();
-                return Err(Failure(format!(
+                return Err(Failure::new(format!(
                     "the guard would refuse it: {status} {code}, {}",
                     words::of(reason)
                 )));
             }
             (Some(_), _) => return Err(self.cannot_tamper("the signature does not cover it")),
-            (None, other) => return Err(Failure(format!("the guard would not let it pass: {other}"))),
+            (None, other) => return Err(Failure::new(format!("the guard would not let it pass: {other}"))),
         }
         let is_body_as_given = capture.body == before;
         Ok(Made { capture, expected, is_body_as_given, notes })
@@ -294,7 +295,7 @@ impl SignArguments {
                 .split_once(':')
                 .filter(|(name, value)| !name.trim().is_empty() && is_plain(name) && is_plain(value))
                 .ok_or_else(|| {
-                    Failure(format!("--header: {line:?} is not a header such as 'x-name: value'"))
+                    Failure::new(format!("--header: {line:?} is not a header such as 'x-name: value'"))
                 })?;
             capture.push(name.trim(), value.trim().as_bytes());
         }
@@ -312,49 +313,56 @@ impl SignArguments {
         let name = self.provider.as_deref().unwrap_or("the scheme");
         let what = self.tamper.and_then(|tamper| tamper.to_possible_value());
         let what = what.as_ref().map_or("", |value| value.get_name());
-        Failure(format!("--tamper {what}: {name}: {why}"))
+        Failure::new(format!("--tamper {what}: {name}: {why}"))
     }
 
-    fn show(&self, made: &Made, curl: &str) -> Answer {
+    fn show(&self, made: &Made, curl: &Command) -> Answer {
         let text = match self.format {
-            Format::Json => format!("{:#}\n", self.document(made, curl, None)),
+            Format::Json => Text::json(&self.document(made, curl, None)),
             Format::Text => {
-                let notes: String = made.notes.iter().map(|note| format!("# {note}\n")).collect();
-                let head = format!("# expected: {}\n{notes}", made.expected);
-                format!("{}{curl}\n", Tone::Faint.paint(&head))
+                let head = std::iter::once(format!("expected: {}", made.expected));
+                let lines = head.chain(made.notes.iter().cloned());
+                let comments = lines.fold(Text::default(), |text, line| {
+                    text.painted(Tone::Faint, format!("# {line}")).own("\n")
+                });
+                comments.command(curl).own("\n")
             }
         };
         Answer { text, is_good: true }
     }
 
-    fn report(&self, made: &Made, target: &str, curl: &str, response: &Response) -> Answer {
+    fn report(&self, made: &Made, target: &str, curl: &Command, response: &Response) -> Answer {
         let is_good = made.expected.is_met(response);
         let text = match self.format {
-            Format::Json => format!("{:#}\n", self.document(made, curl, Some(response))),
+            Format::Json => Text::json(&self.document(made, curl, Some(response))),
             Format::Text => {
                 let tone = if is_good { Tone::Good } else { Tone::Bad };
                 let result = if is_good { "as expected" } else { "WRONG" };
-                let mut lines = vec![
-                    format!("{} {target}", made.capture.method),
-                    format!("expected  {}", made.expected),
-                    format!("got       {}  {}", outcome::got(response), tone.paint(result)),
-                ];
+                let mut text = Text::default()
+                    .shown(format!("{} {target}", made.capture.method))
+                    .own("\nexpected  ")
+                    .shown(made.expected)
+                    .own("\ngot       ")
+                    .shown(outcome::got(response))
+                    .own("  ")
+                    .painted(tone, result)
+                    .own("\n");
                 if let Some(id) = response.refusal() {
-                    lines.push(format!(
-                        "          the reason is in the gateway's access log, under the request id {id}"
-                    ));
+                    text = text
+                        .own("          the reason is in the gateway's access log, under the request id ")
+                        .shown(id)
+                        .own("\n");
                 }
-                lines.push(String::new());
-                lines.join("\n")
+                text
             }
         };
         Answer { text, is_good }
     }
 
-    fn document(&self, made: &Made, curl: &str, response: Option<&Response>) -> Value {
+    fn document(&self, made: &Made, curl: &Command, response: Option<&Response>) -> Value {
         let mut document = json!({
             "expected": made.expected.to_string(),
-            "curl": curl,
+            "curl": curl.as_str(),
             "notes": made.notes,
         });
         if let (Some(members), Some(response)) = (document.as_object_mut(), response) {

@@ -126,27 +126,36 @@ pub(super) fn look_at_chains(file: &File, files: &[File], findings: &mut Finding
     for manager in file.documents.iter().flat_map(Tree::all) {
         let Some(filters) = manager.get("http_filters").map(Tree::items) else { continue };
         for (index, filter) in filters.iter().enumerate() {
-            if let Some(plugin) = guard(filter, files) {
-                chain(manager, index, plugin, files, findings);
+            if let Some(plugin) = guard(filter, file, files) {
+                chain(manager, index, plugin, file, files, findings);
             }
         }
     }
 }
 
-/// The configuration of a filter, where it is the guard: its own, or the one that it discovers by its name.
-fn guard<'f>(filter: &Tree, files: &'f [File]) -> Option<&'f Plugin> {
+/// The configuration of a filter, where it is the guard: its own, or the one that it discovers by its name, in its own
+/// file or else in another one.
+fn guard<'f>(filter: &Tree, file: &'f File, files: &'f [File]) -> Option<&'f Plugin> {
     let name = filter.get("name").and_then(Tree::text)?;
-    let mut plugins = files.iter().flat_map(|file| &file.plugins);
     if let Some(discovery) = filter.get("config_discovery") {
         let types = discovery.get("type_urls").map_or(&[][..], Tree::items);
         let is_wasm = types.iter().filter_map(Tree::text).any(is_wasm_type);
+        let mut plugins = file.plugins.iter().chain(files.iter().flat_map(|file| &file.plugins));
         return plugins.find(|plugin| is_wasm && plugin.holder == Holder::Envoy && plugin.name == name);
     }
     let around = filter.path(&["typed_config", "config"])?;
-    plugins.find(|plugin| plugin.around.as_ref().is_some_and(|one| one.at == around.at))
+    // A place is one of this file: another file may well have a configuration at the same line and column.
+    file.plugins.iter().find(|plugin| plugin.around.as_ref().is_some_and(|one| one.at == around.at))
 }
 
-fn chain(manager: &Tree, index: usize, plugin: &Plugin, files: &[File], findings: &mut Findings<'_>) {
+fn chain(
+    manager: &Tree,
+    index: usize,
+    plugin: &Plugin,
+    file: &File,
+    files: &[File],
+    findings: &mut Findings<'_>,
+) {
     let filters = manager.get("http_filters").map_or(&[][..], Tree::items);
     let name = |filter: &Tree| filter.get("name").and_then(Tree::text).unwrap_or("?").to_owned();
     let Some(filter) = filters.get(index) else { return };
@@ -176,8 +185,9 @@ fn chain(manager: &Tree, index: usize, plugin: &Plugin, files: &[File], findings
         );
         findings.warn("filter-order", filter.at, text);
     }
-    let may_follow =
-        |filter: &Tree| [ROUTER, BUFFER].contains(&name(filter).as_str()) || guard(filter, files).is_some();
+    let may_follow = |filter: &Tree| {
+        [ROUTER, BUFFER].contains(&name(filter).as_str()) || guard(filter, file, files).is_some()
+    };
     for stranger in behind.into_iter().filter(|filter| !may_follow(filter)) {
         let text = format!(
             "{} stands behind the guard: the guard belongs last before the router, so that nothing changes what it has judged",

@@ -3,8 +3,10 @@
 //! Responsible for the templates that a sender could have meant. Refuses to know what fills them.
 
 use super::delivery::Delivery;
-use super::miss::{Candidate, Candidates, Miss};
+use super::layout::is_extendable;
+use super::miss::{Candidate, Candidates, EXTENDABLE, Miss};
 use webhook_guard::check::signature::content::SignedContent;
+use webhook_guard::check::signature::key::Algorithm;
 
 const SEPARATORS: [&str; 11] = [".", ":", "", "\n", "|", "-", "_", "&", "+", ",", ";"];
 
@@ -100,11 +102,12 @@ pub(crate) fn candidates(delivery: &Delivery) -> Candidates<'_> {
         seen.push(template.clone());
         is_new
     });
-    let own = scheme.signed.clone();
+    let (own, algorithm) = (scheme.signed.clone(), scheme.algorithm);
     Box::new(all.into_iter().filter_map(move |(template, code, words)| {
         let content = SignedContent::parse(&template).ok().filter(|content| *content != own)?;
         let shown = template.replace('\n', "\\n");
         let gateway = match code {
+            _ if algorithm == Algorithm::Sha256 && is_extendable(&template) => EXTENDABLE.to_owned(),
             "signed-without-time" => format!(
                 "a custom `scheme` with `\"signed\": \"{shown}\"` and without `timestamp`: then nothing stops a replay"
             ),

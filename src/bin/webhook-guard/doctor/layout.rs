@@ -94,7 +94,7 @@ impl Layout {
                 None => layouts.push(unread_provider(provider, json)),
             }
         }
-        let layouts = read(layouts).map_err(|what| Failure(format!("the catalogue: {what}")))?;
+        let layouts = read(layouts).map_err(|what| Failure::new(format!("the catalogue: {what}")))?;
         Ok(layouts.into_iter().map(Rc::new).collect())
     }
 
@@ -135,6 +135,13 @@ impl Layout {
         format!("{}{more}", shown.join(", "))
     }
 
+    /// Whether a stranger who has one delivery can make others without knowing the secret: what is hashed plainly begins
+    /// with the secret, so the hash of more can be computed from the hash alone (length extension).
+    pub(crate) fn can_be_extended(&self) -> bool {
+        let algorithm = self.json.get("algorithm").and_then(Value::as_str);
+        algorithm == Some("sha256") && is_extendable(self.signed())
+    }
+
     /// Whether both differ in the delivery's id at most.
     pub(crate) fn is_twin(&self, other: &Self) -> bool {
         let bare = |json: &Value| {
@@ -153,6 +160,16 @@ impl Layout {
         same("signed")
             && same("timestamp")
             && (is_one_provider || (same("algorithm") && same("signature") && same("secret")))
+    }
+}
+
+/// Whether that content can be extended behind its end where a plain hash is taken of it.
+pub(crate) fn is_extendable(template: &str) -> bool {
+    let place = |part: &str| template.find(part);
+    match (place("{secret}"), place("{body}").or_else(|| place("{form}"))) {
+        (Some(secret), Some(body)) => secret < body && !template.ends_with("{secret}"),
+        (Some(_), None) => !template.ends_with("{secret}"),
+        (None, _) => false,
     }
 }
 

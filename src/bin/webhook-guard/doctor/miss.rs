@@ -40,3 +40,8 @@ pub(crate) type Candidates<'d> = Box<dyn Iterator<Item = Candidate> + 'd>;
 
 /// What nobody has to do.
 pub(crate) const NOTHING: &str = "nothing to do";
+
+/// What there is to say of a scheme that a stranger can extend, instead of a way to change over to it.
+pub(crate) const EXTENDABLE: &str = "nothing: such a scheme hashes the secret and then the content, and whoever has one \
+                                     delivery can append to it and sign the result without knowing the secret (length \
+                                     extension)";

@@ -5,7 +5,7 @@
 
 use super::delivery::Delivery;
 use super::layout::{Layout, Way, place_name};
-use super::miss::{Candidate, Candidates, Miss};
+use super::miss::{Candidate, Candidates, EXTENDABLE, Miss};
 use super::url;
 use std::rc::Rc;
 use webhook_guard::check::signature::field::Place;
@@ -51,6 +51,25 @@ fn provider_miss(own: &Layout, layout: &Layout, all: &[Rc<Layout>]) -> Miss {
         _ => format!("use `\"provider\": \"{first}\"`, or whichever of these the sender is"),
     };
     let sender = format!("nothing to do, if it is meant to sign as {names}");
+    let (sender, gateway) = if layout.can_be_extended() {
+        let is_stronger = |other: &&Rc<Layout>| {
+            matches!(other.way, Way::Signed(_))
+                && other.documentation == layout.documentation
+                && !other.can_be_extended()
+        };
+        match all.iter().find(is_stronger).filter(|_| layout.documentation.is_some()) {
+            Some(stronger) => {
+                let stronger = stronger.listed();
+                (
+                    format!("sign as {stronger}, the provider's stronger scheme"),
+                    format!("{EXTENDABLE}; let the sender sign as {stronger}"),
+                )
+            }
+            None => ("use an HMAC (RFC 2104)".to_owned(), EXTENDABLE.to_owned()),
+        }
+    } else {
+        (sender, gateway)
+    };
     if matches!(own.way, Way::Signed(_)) && layout.is_sibling(own) {
         let cause = format!(
             "The signature is in the headers of {names}, not in those of {asked}: {}.",

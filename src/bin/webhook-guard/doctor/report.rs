@@ -4,7 +4,7 @@
 
 use super::miss::Miss;
 use super::{Diagnosis, Outcome};
-use crate::terminal::{Cell, Table, Tone};
+use crate::terminal::{Cell, Table, Text, Tone};
 use serde_json::{Value, json};
 
 const HOLDS: &str = "The signature holds: the gateway takes this delivery with this secret.";
@@ -18,13 +18,13 @@ const REMAINS: [&str; 3] = [
     "a scheme that is not in the catalogue: write it into a file and give it with --scheme",
 ];
 
-pub(super) fn text(diagnosis: &Diagnosis) -> String {
+pub(super) fn text(diagnosis: &Diagnosis) -> Text {
     let (tone, headline) = match &diagnosis.outcome {
         Outcome::Holds => (Tone::Good, HOLDS),
         Outcome::Near(_) => (Tone::Bad, NEAR),
         Outcome::Nothing => (Tone::Bad, NOTHING),
     };
-    let mut text = format!("{}\n", tone.paint(headline));
+    let mut text = Text::default().painted(tone, headline).own("\n");
     let mut table = Table::indented(2);
     let row =
         |table: &mut Table, name: &str, value: &str| table.row([Cell::new(name, Tone::Faint), value.into()]);
@@ -34,15 +34,15 @@ pub(super) fn text(diagnosis: &Diagnosis) -> String {
     if let Some((code, words)) = &diagnosis.reason {
         row(&mut table, "verdict", &format!("{code}: {words}"));
     }
-    text.push_str(&table.to_string());
+    text = text.and(&table.text());
     if let Outcome::Near(misses) = &diagnosis.outcome {
         for miss in misses {
-            text.push_str(&format!("\n{}\n", Tone::Strong.paint(&format!("Cause: {}", miss.code))));
-            text.push_str(&format!("  {}\n", miss.cause));
+            text = text.own("\n").painted(Tone::Strong, format!("Cause: {}", miss.code)).own("\n");
+            text = text.own("  ").shown(&miss.cause).own("\n");
             let mut table = Table::indented(2);
             row(&mut table, "sender", &miss.sender);
             row(&mut table, "gateway", &miss.gateway);
-            text.push_str(&table.to_string());
+            text = text.and(&table.text());
         }
         let proof = match misses.len() {
             1 => "With that, and nothing else changed, the filter's own check holds for this capture.",
@@ -50,15 +50,15 @@ pub(super) fn text(diagnosis: &Diagnosis) -> String {
                 "With both, and nothing else changed, the filter's own check holds for this capture; with either alone it does not."
             }
         };
-        text.push_str(&format!("\n{}\n", Tone::Faint.paint(proof)));
+        text = text.own("\n").painted(Tone::Faint, proof).own("\n");
     }
     if !diagnosis.findings.is_empty() {
-        text.push_str(&format!("\n{}\n", Tone::Strong.paint("Seen")));
+        text = text.own("\n").painted(Tone::Strong, "Seen").own("\n");
         let mut table = Table::indented(2);
         for finding in &diagnosis.findings {
             table.row([Cell::new(finding.code, Tone::Doubt), finding.text.as_str().into()]);
         }
-        text.push_str(&table.to_string());
+        text = text.and(&table.text());
     }
     if matches!(diagnosis.outcome, Outcome::Nothing) {
         let tried: Vec<String> =
@@ -68,19 +68,20 @@ pub(super) fn text(diagnosis: &Diagnosis) -> String {
         } else {
             tried.join(", ")
         };
-        text.push_str(&format!("\n{} {tried}\n", Tone::Strong.paint("Tried:")));
+        text = text.own("\n").painted(Tone::Strong, "Tried:").own(" ").shown(tried).own("\n");
         if diagnosis.left_out > 0 {
-            text.push_str("  not all: the body is large; a smaller delivery of the same sender tells more\n");
+            text =
+                text.own("  not all: the body is large; a smaller delivery of the same sender tells more\n");
         }
-        text.push_str(&format!("{}\n", Tone::Strong.paint("What remains:")));
+        text = text.painted(Tone::Strong, "What remains:").own("\n");
         for line in REMAINS {
-            text.push_str(&format!("  {line}\n"));
+            text = text.own("  ").own(line).own("\n");
         }
     }
     text
 }
 
-pub(super) fn json(diagnosis: &Diagnosis) -> String {
+pub(super) fn json(diagnosis: &Diagnosis) -> Text {
     let (outcome, misses): (&str, &[Miss]) = match &diagnosis.outcome {
         Outcome::Holds => ("holds", &[]),
         Outcome::Near(misses) => ("near_miss", misses),
@@ -103,5 +104,5 @@ pub(super) fn json(diagnosis: &Diagnosis) -> String {
         "tried": tried,
         "left_out": diagnosis.left_out,
     });
-    format!("{all:#}\n")
+    Text::json(&all)
 }

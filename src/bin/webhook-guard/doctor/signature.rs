@@ -4,7 +4,8 @@
 //! to compute one.
 
 use super::delivery::Delivery;
-use super::miss::{Candidate, Candidates, Miss, NOTHING};
+use super::layout::is_extendable;
+use super::miss::{Candidate, Candidates, EXTENDABLE, Miss, NOTHING};
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use webhook_guard::check::signature::content::SignedContent;
 use webhook_guard::check::signature::field::Field;
@@ -276,7 +277,9 @@ fn plain_hashes(delivery: &Delivery) -> Vec<Candidate> {
     ];
     let candidate = |(template, words): (String, &str)| {
         let content = SignedContent::parse(&template).ok()?;
-        let gateway = if template.contains("{secret}") {
+        let gateway = if is_extendable(&template) {
+            EXTENDABLE.to_owned()
+        } else if template.contains("{secret}") {
             format!("a custom `scheme` with `\"algorithm\": \"sha256\"` and `\"signed\": \"{template}\"`")
         } else {
             "nothing: anyone can make such a signature".to_owned()
