@@ -19,7 +19,7 @@ demo: wasm cli $(VENV)/.installed ## real webhooks through a real Envoy: which p
 test: test-native test-envoy test-gateways ## all tests, from nothing
 
 test-native: ## the core: vectors, decisions, configurations, properties
-	cargo test --locked --features cli
+	cargo test --locked
 
 catalogue: ## one line a provider: its vectors, and how it was verified
 	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
@@ -36,8 +36,8 @@ test-matrix: wasm $(VENV)/.installed ## the module in every Envoy on PyPI from 1
 test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
 
-cli: ## the command line: target/debug/webhook-guard
-	@.ci/build target/debug build --locked --quiet --features cli
+cli: ## the command line: target/cli/webhook-guard
+	@.ci/build target/cli build --locked --quiet --package webhook-guard --profile cli
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
@@ -59,7 +59,7 @@ bench: wasm rig $(VENV)/.installed ## what it costs: beside the other ways in En
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/bench/Cargo.toml
-	cargo clippy --locked --all-targets --features cli -- -D warnings
+	cargo clippy --locked --all-targets -- -D warnings
 	.ci/wasm clippy
 
 docs: $(VENV)/.installed ## writes what README and docs/ show of something else: tables and pictures

@@ -1,4 +1,4 @@
-"""The table of providers in docs/providers.md, made from src/providers.json.
+"""The table of providers in docs/providers.md, made from src/core/catalogue.json.
 
 Responsible for what stands between the markers `<!-- providers:begin -->` and `<!-- providers:end -->`:
 `python tests/provider_table.py` writes it, and a test compares. It reads the data as any outsider would.
@@ -13,7 +13,7 @@ BEGIN, END = "<!-- providers:begin -->\n", "<!-- providers:end -->"
 
 
 def catalogue() -> dict[str, dict]:
-    return json.loads((ROOT / "src/providers.json").read_text())
+    return json.loads((ROOT / "src/core/catalogue.json").read_text())
 
 
 def table() -> str:

@@ -33,7 +33,7 @@ fn with(text: &str, part: &str, other: &str) -> String {
 
 #[test]
 fn what_is_shipped_has_nothing_to_be_said_about() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy");
     for files in [
         &["standalone/envoy.yaml"][..],
         &["flexdeploy/envoy.yaml"],
@@ -55,7 +55,7 @@ fn what_is_shipped_has_nothing_to_be_said_about() {
 
 #[test]
 fn all_errors_are_said_with_their_places() {
-    let bad = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/configs/bad/many-faults.json");
+    let bad = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/configs/bad/many-faults.json");
     let golden = include_str!("../configs/bad/many-faults.txt");
     let run = run(&["check", bad], &[], b"");
     assert_eq!(run.status, 1, "{run:?}");
@@ -296,8 +296,8 @@ fn what_surrounds_a_configuration_is_looked_at() {
 
 #[test]
 fn the_exit_status_is_for_ci() {
-    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/standalone/envoy.yaml");
-    let istio = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/istio/wasmplugin.yaml");
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy/standalone/envoy.yaml");
+    let istio = concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy/istio/wasmplugin.yaml");
     let broken = file("status", "broken.json", "{\"policies\": [\n  }");
     let yaml = file("status", "broken.yaml", "a: [1\nb: {");
     let other = file("status", "other.yaml", "kind: Deployment\n");
@@ -320,7 +320,7 @@ fn the_exit_status_is_for_ci() {
 
 #[test]
 fn code_scanning_gets_sarif() {
-    let istio = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/istio/wasmplugin.yaml");
+    let istio = concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy/istio/wasmplugin.yaml");
     let run = run(&["check", "--format", "sarif", istio], &[], b"");
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(report["version"], "2.1.0");

@@ -7,9 +7,9 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
-use webhook_guard::check::signature::mac::{BodyDigest, HmacKind};
+use webhook_guard_core::signature::hmac::{BodyDigest, HmacKind};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// A delivery as the gateway would see it, and how the gateway is told to verify it.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ fn json_of(path: &str) -> Value {
 
 /// A vector that the provider or its library published.
 pub(crate) fn published(provider: &str, name: &str) -> Delivery {
-    let verified = &json_of("src/providers.json")[provider]["verified"];
+    let verified = &json_of("src/core/catalogue.json")[provider]["verified"];
     assert_eq!(verified, "published vector", "{provider}");
     let vectors = json_of(&format!("tests/vectors/{provider}.json"));
     let vector = vectors["vectors"].as_array().unwrap().iter().find(|vector| vector["name"] == name).unwrap();
@@ -132,7 +132,7 @@ impl Delivery {
 
     /// Claims the catalogue's scheme of the provider, with one member changed.
     fn scheme(mut self, key: &str, value: Value) -> Self {
-        let catalogue = json_of("src/providers.json");
+        let catalogue = json_of("src/core/catalogue.json");
         let mut scheme = self.scheme.take().unwrap_or_else(|| catalogue[&self.provider]["scheme"].clone());
         scheme[key] = value;
         self.scheme = Some(scheme);
@@ -796,7 +796,7 @@ fn a_body_that_goes_on_behind_its_length() {
 #[test]
 fn milliseconds_and_seconds() {
     let unit = |provider: &str, unit: &str| {
-        let mut field = json_of("src/providers.json")[provider]["scheme"]["timestamp"].clone();
+        let mut field = json_of("src/core/catalogue.json")[provider]["scheme"]["timestamp"].clone();
         field["unit"] = json!(unit);
         field
     };

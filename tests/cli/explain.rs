@@ -121,7 +121,7 @@ fn a_line_of_the_access_log_is_judged_as_far_as_it_tells() {
     let line = r#"{"time":"2026-11-23T10:00:00.000Z","method":"POST","path":"/hooks/stripe","status":401,"verdict":"deny","reason":"signature_mismatch","policy":"stripe","checks":"path:pass,source_ip:skip,token:skip,signature:fail","source":"192.0.2.7:4711"}"#;
     let run = explain("log", line, &[]);
     for said in [
-        "POST /hooks/stripe for , 0 bytes, from 192.0.2.7",
+        "POST /hooks/stripe for unknown.invalid, 0 bytes, from 192.0.2.7",
         "an access-log line holds no headers",
         "the gateway said: deny signature_mismatch by policy stripe",
         "stripe     chosen",

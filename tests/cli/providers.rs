@@ -2,11 +2,11 @@
 
 use crate::program::{file, run};
 use serde_json::{Value, json};
-use webhook_guard::config;
-use webhook_guard::policy::Check;
+use webhook_guard_core::config;
+use webhook_guard_core::policy::Check;
 
 fn catalogue() -> Value {
-    serde_json::from_str(include_str!("../../src/providers.json")).unwrap()
+    serde_json::from_str(include_str!("../../src/core/catalogue.json")).unwrap()
 }
 
 fn names() -> Vec<String> {
@@ -21,7 +21,7 @@ fn details(name: &str) -> Value {
 
 /// A secret that is one for the algorithm of the provider, as its published or made vectors have it.
 fn secret(name: &str) -> String {
-    let path = format!("{}/tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../../tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let vectors: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let accepted =
         vectors["vectors"].as_array().unwrap().iter().find(|vector| vector["expect"] == "ok").unwrap();

@@ -65,10 +65,9 @@ fn doctor() {
 
 #[test]
 fn every_warning_is_in_the_table() {
-    for source in [
-        include_str!("../../src/bin/webhook-guard/check/host.rs"),
-        include_str!("../../src/bin/webhook-guard/check/policies.rs"),
-    ] {
+    for source in
+        [include_str!("../../src/cli/cmd/check/host.rs"), include_str!("../../src/cli/cmd/check/policies.rs")]
+    {
         let codes = source.split("findings.warn(").skip(1).filter_map(|call| call.split('"').nth(1));
         for code in codes {
             assert!(PAGE.contains(&format!("`{code}`")), "{code} is not in the page");

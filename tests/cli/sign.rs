@@ -12,11 +12,11 @@ use std::process::Command;
 use std::thread;
 use time::OffsetDateTime;
 
-const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
 const KEY: &str = "sign-test-key-0000001";
 
 fn catalogue() -> Value {
-    serde_json::from_str(include_str!("../../src/providers.json")).unwrap()
+    serde_json::from_str(include_str!("../../src/core/catalogue.json")).unwrap()
 }
 
 /// What curl would be asked to send.

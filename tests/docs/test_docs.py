@@ -19,7 +19,7 @@ PAGES = {str(path.relative_to(ROOT)): path.read_text()
          for folder in ("docs", "envoy", ".github") for path in [ROOT / "README.md", *(ROOT / folder).rglob("*.md")]}
 ALL = pytest.mark.parametrize("name", PAGES)
 CONTRIBUTING = (ROOT / ".github/CONTRIBUTING.md").read_text()
-PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+PACKAGE = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
 
 
 def without_blocks(text: str) -> str:

@@ -85,5 +85,5 @@ def test_the_oldest_rust_is_asked_of_the_manifest(tmp_path):
         (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
         (tmp_path / name).chmod(0o755)
     said = subprocess.run(["sh", "-euc", step], cwd=ROOT, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, capture_output=True, text=True).stdout
-    oldest = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["rust-version"]
-    assert said.splitlines() == [f"rustup toolchain install {oldest} --profile minimal", f"cargo +{oldest} check --locked --features cli"]
+    oldest = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["rust-version"]
+    assert said.splitlines() == [f"rustup toolchain install {oldest} --profile minimal", f"cargo +{oldest} check --locked"]

@@ -9,7 +9,7 @@ from harness.envoy import ROOT
 
 def find_program() -> Path:
     """WEBHOOK_GUARD=/path, else what `make cli` builds."""
-    return Path(os.environ.get("WEBHOOK_GUARD", ROOT / "target/debug/webhook-guard"))
+    return Path(os.environ.get("WEBHOOK_GUARD", ROOT / "target/cli/webhook-guard"))
 
 
 def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

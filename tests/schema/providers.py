@@ -1,4 +1,4 @@
-"""The lists of providers in the schema, as src/providers.json has them.
+"""The lists of providers in the schema, as src/core/catalogue.json has them.
 
 Responsible for what the schema must know of the catalogue: every name, and which providers send a token, sign a time,
 sign the URL or have a handshake. `python tests/schema/providers.py` writes the lists into the schema.
@@ -13,7 +13,7 @@ SCHEMA = ROOT / "envoy/webhook-guard.schema.json"
 
 def lists() -> dict[str, list[str]]:
     """Each definition of the schema that is a list of providers."""
-    blocks = json.loads((ROOT / "src/providers.json").read_text())
+    blocks = json.loads((ROOT / "src/core/catalogue.json").read_text())
 
     def whole(block: dict) -> dict:
         """The block with what it takes from the provider that it is the same as."""

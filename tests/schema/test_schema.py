@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from reference import BLOCKS, between_markers, reference
 
 CORPORA = ROOT / "tests/configs"
-SOURCES = {path: path.read_text() for path in [ROOT / "src/config.rs", *sorted((ROOT / "src/config").glob("*.rs"))]}
+SOURCES = {path: path.read_text() for path in [ROOT / "src/core/config.rs", *sorted((ROOT / "src/core/config").glob("*.rs"))]}
 
 # What is refused by the parser alone, by the reason why no schema can.
 EXCEPTIONS = {
@@ -73,7 +73,7 @@ EXCEPTIONS = {
         "source-host-bits-v6",
     },
 }
-# Lists of keys in src/config that are the catalogue's alone: a provider's token, its handshakes and what is in them.
+# Lists of keys in src/core/config that are the catalogue's alone: a provider's token, its handshakes and what is in them.
 CATALOGUE_KEYS = {
     frozenset({"header", "bearer", "basic"}),
     frozenset({"method", "signed", "when", "unless", "verify_token", "echo", "status", "header", "json", "keyed"}),
@@ -167,7 +167,7 @@ def test_the_providers_are_those_of_the_catalogue(schema: dict) -> None:
 
 
 def test_the_reasons_are_those_of_the_filter(schema: dict) -> None:
-    source = (ROOT / "src/verdict.rs").read_text()
+    source = (ROOT / "src/core/decision.rs").read_text()
     listed = re.search(r"const ALL: .*?\];", source, re.DOTALL)[0]
     codes = dict(re.findall(r'Self::(\w+) => "(\w+)"', source[: source.index("const fn status")]))
     assert schema["$defs"]["reason"]["enum"] == [codes[name] for name in re.findall(r"Self::(\w+),", listed)]
@@ -175,7 +175,7 @@ def test_the_reasons_are_those_of_the_filter(schema: dict) -> None:
 
 @pytest.mark.parametrize("form", [str.lower, str.upper, str.title])
 def test_the_placeholders_are_those_of_the_parser(validator: Draft202012Validator, form) -> None:
-    source = SOURCES[ROOT / "src/config/secret.rs"]
+    source = SOURCES[ROOT / "src/core/config/secret.rs"]
     words = re.findall(r'"([\w-]+)"', re.search(r"const PLACEHOLDERS: .*?\];", source, re.DOTALL)[0])
     secret = validator.evolve(schema={"$ref": "#/$defs/secret", "$defs": validator.schema["$defs"]})
     assert [word for word in words if secret.is_valid({"value": form(word)})] == []

@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-use webhook_guard::check::signature::mac::HmacKind;
-use webhook_guard::config::{self, Configuration};
-use webhook_guard::policy::Step;
-use webhook_guard::request::{Facts, Headers, Millis};
-use webhook_guard::verdict::Ruling;
+use webhook_guard_core::signature::hmac::HmacKind;
+use webhook_guard_core::config::{self, Configuration};
+use webhook_guard_core::policy::Step;
+use webhook_guard_core::request::{Facts, Headers, Millis};
+use webhook_guard_core::decision::Ruling;
 
 const SECRET: &str = "bench-signing-secret-of-the-sender";
 const TOKEN: &str = "bench-url-token-of-the-sender";

@@ -1,0 +1,62 @@
+//! A captured request through the core, as the filter would take it.
+//!
+//! Responsible for handing headers and body over in the filter's order. Refuses to know any rule.
+
+#![expect(clippy::disallowed_methods, reason = "the program's one clock")]
+
+use crate::input::capture::Capture;
+use std::ops::ControlFlow;
+use webhook_guard_core::decision::Ruling;
+use webhook_guard_core::policy::{PolicySet, Step};
+use webhook_guard_core::request::{Facts, Headers, Millis};
+use webhook_guard_core::signature::End;
+
+/// What the gateway would know beside the request itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Circumstances<'c> {
+    /// The source address.
+    pub(crate) source: Option<&'c str>,
+    /// The policy that the route names.
+    pub(crate) route_policy: Option<&'c str>,
+    /// The gateway's clock.
+    pub(crate) now: Millis,
+}
+
+impl<'c> Circumstances<'c> {
+    /// The facts that a check is given.
+    pub(crate) fn facts(&self, headers: &'c Headers, has_body: bool) -> Facts<'c> {
+        Facts {
+            headers,
+            source: self.source.map(str::as_bytes),
+            route_policy: self.route_policy.map(str::as_bytes),
+            now: self.now,
+            ends_with_headers: !has_body,
+        }
+    }
+}
+
+/// What becomes of the request; nothing where no policy governs it and such requests are left alone.
+pub(crate) fn judge(
+    policies: &PolicySet,
+    capture: &Capture,
+    circumstances: Circumstances<'_>,
+) -> Option<Ruling> {
+    let headers = capture.headers();
+    match policies.open(&circumstances.facts(&headers, !capture.body.is_empty())).step {
+        Step::Leave => None,
+        Step::Settled(ruling) => Some(ruling),
+        Step::AwaitBody(check) => Some(match check.update(&capture.body) {
+            ControlFlow::Break(ruling) => ruling,
+            ControlFlow::Continue(check) => {
+                let body = check.needs_body().then(|| capture.body.clone());
+                check.finish(End { now: circumstances.now, body })
+            }
+        }),
+    }
+}
+
+/// The time now, or the one that was asked for.
+pub(crate) fn now() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,206 @@
+//! The token check: does the request present a value that sender and gateway share?
+//!
+//! Responsible for finding the value in a query parameter, a header, or an `Authorization` header of the Bearer or
+//! Basic scheme, and for comparing it without saying how wrong it is. Refuses to know how the value is stripped
+//! before anyone else sees it (`src/policy.rs`).
+
+use crate::decision::Reason;
+use crate::request::{Facts, Occurrence};
+use crate::secret::{Fingerprint, Secret};
+use crate::uri::query;
+use data_encoding::BASE64;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+/// Where a request presents its token.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A query parameter of this name, compared after one decoding.
+    Query(Rc<str>),
+    /// A header of this name.
+    Header(Rc<str>),
+    /// `Authorization: Bearer TOKEN` (RFC 6750 2.1).
+    Bearer,
+    /// `Authorization: Basic base64(username:TOKEN)` (RFC 7617 2).
+    Basic {
+        /// The user name that must come with it.
+        username: Fingerprint,
+    },
+    /// The same, for a secret that is `username:password`, or a password that goes with any user name.
+    BasicAny,
+}
+
+/// The header that Bearer and Basic tokens travel in.
+pub const AUTHORIZATION: &str = "authorization";
+
+impl Place {
+    /// The header that carries the token, if a header does.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Query(_) => None,
+            Self::Header(name) => Some(name),
+            Self::Bearer | Self::Basic { .. } | Self::BasicAny => Some(AUTHORIZATION),
+        }
+    }
+}
+
+/// A token and where it is looked for.
+#[derive(Clone, Debug)]
+pub struct TokenCheck {
+    /// Where the request presents it.
+    pub place: Place,
+    /// Any one of these, at least one.
+    pub secrets: Vec<Secret<Fingerprint>>,
+}
+
+impl TokenCheck {
+    /// Compares what the request presents with every secret that is valid now.
+    ///
+    /// Returns the secret that matched.
+    ///
+    /// # Errors
+    /// `token_missing`, `token_ambiguous` when it is there more than once, `token_mismatch`.
+    pub fn judge(&self, facts: &Facts<'_>) -> Result<&Secret<Fingerprint>, Reason> {
+        let presented = self.presented(facts)?;
+        let whole = Fingerprint::of(&presented);
+        let part = self.password(&presented).map(Fingerprint::of);
+        let mut matched = None;
+        for secret in &self.secrets {
+            // No early exit: how long it takes does not tell which secret it was.
+            let same =
+                secret.value.matches(&whole) | part.is_some_and(|password| secret.value.matches(&password));
+            if same && secret.validity.admits(facts.now) {
+                matched = Some(secret);
+            }
+        }
+        matched.ok_or(Reason::TokenMismatch)
+    }
+
+    /// The part that may be compared alone, if any: with [`Place::BasicAny`] what follows the user name.
+    fn password<'p>(&self, presented: &'p [u8]) -> Option<&'p [u8]> {
+        let Place::BasicAny = self.place else { return None };
+        let colon = presented.iter().position(|byte| *byte == b':')?;
+        presented.get(colon.checked_add(1)?..)
+    }
+
+    fn presented<'a>(&self, facts: &Facts<'a>) -> Result<Cow<'a, [u8]>, Reason> {
+        let Some(header) = self.place.header() else {
+            let Place::Query(name) = &self.place else { return Err(Reason::TokenMissing) };
+            return once(query::one(facts.query(), name.as_bytes()));
+        };
+        let value = once(facts.headers.one(header.as_bytes()))?;
+        match &self.place {
+            Place::Query(_) | Place::Header(_) => Ok(Cow::Borrowed(value)),
+            Place::Bearer => credentials(value, b"bearer").map(Cow::Borrowed),
+            Place::BasicAny => basic(value).map(Cow::Owned),
+            Place::Basic { username } => {
+                let pair = basic(value)?;
+                let mut parts = pair.splitn(2, |byte| *byte == b':');
+                let user = Fingerprint::of(parts.next().unwrap_or_default());
+                let password = parts.next().ok_or(Reason::TokenMismatch)?.to_vec();
+                if user.matches(username) { Ok(Cow::Owned(password)) } else { Err(Reason::TokenMismatch) }
+            }
+        }
+    }
+}
+
+fn once<T>(occurrence: Occurrence<T>) -> Result<T, Reason> {
+    match occurrence {
+        Occurrence::Absent => Err(Reason::TokenMissing),
+        Occurrence::Once(value) => Ok(value),
+        Occurrence::Many => Err(Reason::TokenAmbiguous),
+    }
+}
+
+fn basic(value: &[u8]) -> Result<Vec<u8>, Reason> {
+    BASE64.decode(credentials(value, b"basic")?).map_err(|_| Reason::TokenMismatch)
+}
+
+/// What follows the scheme's name (in any case) and its blanks (RFC 9110 11.4). Another scheme is no token at all.
+fn credentials<'a>(value: &'a [u8], scheme: &[u8]) -> Result<&'a [u8], Reason> {
+    // Envoy joins two Authorization headers with a comma, which no credential holds (RFC 6750 2.1, RFC 7617 2).
+    if value.contains(&b',') {
+        return Err(Reason::TokenAmbiguous);
+    }
+    let (given, rest) = value.split_at_checked(scheme.len()).ok_or(Reason::TokenMissing)?;
+    if !given.eq_ignore_ascii_case(scheme) || rest.first().is_some_and(|byte| *byte != b' ') {
+        return Err(Reason::TokenMissing);
+    }
+    Ok(rest.trim_ascii_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Headers, Millis};
+    use crate::secret::Validity;
+
+    fn judge(place: Place, secret: &str, pairs: &[(&str, &str)]) -> Result<Option<Rc<str>>, Reason> {
+        let value = Fingerprint::of(secret.as_bytes());
+        let secret = Secret { id: Some(Rc::from("one")), validity: Validity::default(), value };
+        let headers =
+            Headers::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let facts = Facts {
+            headers: &headers,
+            source: None,
+            route_policy: None,
+            now: Millis(0),
+            ends_with_headers: true,
+        };
+        TokenCheck { place, secrets: vec![secret] }.judge(&facts).map(|secret| secret.id.clone())
+    }
+
+    type Row<'r> = (Place, &'r [(&'r str, &'r str)], Result<Option<Rc<str>>, Reason>);
+
+    #[test]
+    fn a_token_is_found_where_it_is_configured() {
+        let held = Ok(Some(Rc::from("one")));
+        let missing = Err(Reason::TokenMissing);
+        let ambiguous = Err(Reason::TokenAmbiguous);
+        let mismatch = Err(Reason::TokenMismatch);
+        let query = || Place::Query(Rc::from("token"));
+        let header = || Place::Header(Rc::from("x-token"));
+        let basic = || Place::Basic { username: Fingerprint::of(b"user") };
+        let rows: Vec<Row<'_>> = vec![
+            (query(), &[(":path", "/p?a=1&token=s3cret")], held.clone()),
+            (query(), &[(":path", "/p?tok%65n=s%33cret")], held.clone()),
+            (query(), &[(":path", "/p?token=s3cre")], mismatch.clone()),
+            (query(), &[(":path", "/p?token=")], mismatch.clone()),
+            (query(), &[(":path", "/p?token=s%2533cret")], mismatch.clone()),
+            (query(), &[(":path", "/p?TOKEN=s3cret")], missing.clone()),
+            (query(), &[(":path", "/p")], missing.clone()),
+            (query(), &[(":path", "/p?token=s3cret&token=s3cret")], ambiguous.clone()),
+            (header(), &[("X-Token", "s3cret")], held.clone()),
+            (header(), &[("x-token", "S3cret")], mismatch.clone()),
+            (header(), &[("x-token", "s3cret"), ("X-Token", "s3cret")], ambiguous.clone()),
+            (header(), &[], missing.clone()),
+            (Place::Bearer, &[("authorization", "Bearer s3cret")], held.clone()),
+            (Place::Bearer, &[("authorization", "bEARER  s3cret")], held.clone()),
+            (Place::Bearer, &[("authorization", "Bearers3cret")], missing.clone()),
+            (Place::Bearer, &[("authorization", "Bearer")], mismatch.clone()),
+            (Place::Bearer, &[("authorization", "Bearer s3cret,Bearer s3cret")], ambiguous.clone()),
+            (Place::Bearer, &[("authorization", "Basic dXNlcjpzM2NyZXQ=")], missing.clone()),
+            (basic(), &[("authorization", "Basic dXNlcjpzM2NyZXQ=")], held.clone()),
+            (basic(), &[("authorization", "basic dXNlcjpzM2NyZXQ=")], held.clone()),
+            (basic(), &[("authorization", "Basic dXNlcjpzM2NyZXQ")], mismatch.clone()),
+            (basic(), &[("authorization", "Basic b3RoZXI6czNjcmV0")], mismatch.clone()),
+            (basic(), &[("authorization", "Basic dXNlcg==")], mismatch.clone()),
+            (basic(), &[("authorization", "Bearer s3cret")], missing),
+            (basic(), &[("authorization", "Basic dXNlcjpzM2NyZXQ="), ("authorization", "x")], ambiguous),
+        ];
+        for (place, pairs, verdict) in rows {
+            assert_eq!(judge(place.clone(), "s3cret", pairs), verdict, "{place:?} {pairs:?}");
+        }
+        let pair = [("authorization", "Basic dXNlcjpzM2NyZXQ=")];
+        for (secret, verdict) in [
+            ("user:s3cret", &held),
+            ("s3cret", &held),
+            ("user:s3cre", &mismatch),
+            ("user", &mismatch),
+            ("other:s3cret", &mismatch),
+        ] {
+            assert_eq!(judge(Place::BasicAny, secret, &pair), *verdict, "{secret}");
+        }
+    }
+}

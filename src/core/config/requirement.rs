@@ -1,0 +1,142 @@
+//! The requirement tree as an operator writes it.
+//!
+//! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`. Refuses to know how they are judged.
+
+use super::error::{ConfigError, Wrong};
+use super::node::{Node, Object};
+use super::secret::{self, Material};
+use super::{Reader, scheme};
+use crate::check::source_ip::{AddressCheck, AddressSet};
+use crate::check::token::{Place, TokenCheck};
+use crate::policy::requirement::Requirement;
+use crate::policy::{Check, Leaf};
+use crate::secret::{Fingerprint, Secret};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+const KEYS: [&str; 5] = ["source_ip", "token", "signature", "any_of", "all_of"];
+
+/// Reads a requirement; its checks are added to `leaves`. What cannot be read is reported and left out.
+pub(crate) fn read(
+    node: &Node<'_>,
+    leaves: &mut Vec<Leaf>,
+    reader: &mut Reader<'_>,
+) -> Result<Requirement, ConfigError> {
+    let object = node.object(&KEYS)?;
+    if object.is_empty() {
+        return Err(node.error(Wrong::EmptyObject));
+    }
+    let mut members = Vec::new();
+    let plain = |check| Leaf { check, provider: None, delivery_id: None, handshakes: Vec::new() };
+    if let Some(node) = object.get("source_ip") {
+        let check = node.keep(source_ip(&node, reader)).map(Check::Source);
+        members.extend(check.map(|check| add(leaves, plain(check))));
+    }
+    if let Some(node) = object.get("token") {
+        let check = node.keep(token(&node, reader)).flatten().map(Check::Token);
+        members.extend(check.map(|check| add(leaves, plain(check))));
+    }
+    if let Some(node) = object.get("signature") {
+        let leaf = node.keep(scheme::read_signature(&node, reader)).flatten();
+        members.extend(leaf.map(|leaf| add(leaves, leaf)));
+    }
+    if let Some(node) = object.get("all_of") {
+        let entries = node.keep(node.list()).unwrap_or_default();
+        members.push(Requirement::All(branches(&entries, leaves, reader)));
+    }
+    if let Some(node) = object.get("any_of") {
+        let entries = node.keep(node.list());
+        if entries.as_ref().is_some_and(|entries| entries.len() < 2) {
+            node.report(node.error(Wrong::Rule("must have two or more entries")));
+        }
+        members.push(Requirement::Any(branches(&entries.unwrap_or_default(), leaves, reader)));
+    }
+    Ok(Requirement::All(members))
+}
+
+fn add(leaves: &mut Vec<Leaf>, leaf: Leaf) -> Requirement {
+    leaves.push(leaf);
+    Requirement::Check(leaves.len().saturating_sub(1))
+}
+
+fn branches(entries: &[Node<'_>], leaves: &mut Vec<Leaf>, reader: &mut Reader<'_>) -> Vec<Requirement> {
+    entries.iter().filter_map(|entry| entry.keep(read(entry, leaves, reader))).collect()
+}
+
+fn source_ip(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<AddressCheck, ConfigError> {
+    let object = node.object(&["allow", "deny"])?;
+    if object.is_empty() {
+        return Err(node.error(Wrong::EmptyObject));
+    }
+    let allow = object.get("allow").map(|node| addresses(&node)).transpose()?;
+    let deny = object.get("deny").map(|node| addresses(&node)).transpose()?.unwrap_or_default();
+    if allow.as_ref().is_some_and(AddressSet::admits_everyone) {
+        reader.warn(node, "address-list-admits-everyone", "the allowlist admits everyone");
+    }
+    Ok(AddressCheck { allow, deny })
+}
+
+fn addresses(node: &Node<'_>) -> Result<AddressSet, ConfigError> {
+    Ok(node.list()?.iter().filter_map(|entry| entry.keep(network(entry))).collect())
+}
+
+fn network(node: &Node<'_>) -> Result<IpNet, ConfigError> {
+    let text = node.text()?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address.to_canonical()));
+    }
+    // ipnet reads 010.0.0.0/8, and /08; who takes a leading zero for octal means another network.
+    let is_strict = text.split_once('/').is_some_and(|(address, prefix)| {
+        address.parse::<IpAddr>().is_ok() && (prefix == "0" || !prefix.starts_with('0'))
+    });
+    let wrong = || node.error(Wrong::Value(text.to_owned(), "is neither an IP address nor a CIDR block"));
+    let network: IpNet = text.parse().ok().filter(|_| is_strict).ok_or_else(wrong)?;
+    if network.addr() != network.network() {
+        return Err(node.error(Wrong::HostBits(text.to_owned(), network.trunc().to_string())));
+    }
+    Ok(network)
+}
+
+fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<TokenCheck>, ConfigError> {
+    let object = node.object(&["query", "header", "bearer", "basic", "secrets"])?;
+    let place = node.keep(token_place(&object));
+    let secrets = fingerprints(secret::read_list(&object.required("secrets")?, reader)?);
+    Ok(place.map(|place| TokenCheck { place, secrets }))
+}
+
+fn token_place(object: &Object<'_>) -> Result<Place, ConfigError> {
+    let (kind, place) = object.exactly_one(
+        &["query", "header", "bearer", "basic"],
+        "must have exactly one of `query`, `header`, `bearer` and `basic`",
+    )?;
+    Ok(match kind {
+        "query" => Place::Query(Rc::from(place.filled_text()?)),
+        "header" => Place::Header(Rc::from(place.header_name()?)),
+        "bearer" if place.boolean()? => Place::Bearer,
+        "bearer" => return Err(place.error(Wrong::Rule("must be true; leave the key out otherwise"))),
+        _ => {
+            let username = place.object(&["username"])?.required("username")?;
+            let text = username.text()?;
+            if text.contains(':') {
+                return Err(
+                    username.error(Wrong::Rule("a user name of the Basic scheme has no colon (RFC 7617)"))
+                );
+            }
+            Place::Basic { username: Fingerprint::of(text.as_bytes()) }
+        }
+    })
+}
+
+/// The secrets of a token: text, or its hash.
+pub(crate) fn fingerprints(secrets: Vec<(Node<'_>, Secret<Material>)>) -> Vec<Secret<Fingerprint>> {
+    let fingerprint = |secret: Secret<Material>| Secret {
+        id: secret.id,
+        validity: secret.validity,
+        value: match secret.value {
+            Material::Text(text) => Fingerprint::of(text.as_bytes()),
+            Material::Sha256(digest) => Fingerprint::from_sha256(digest),
+        },
+    };
+    secrets.into_iter().map(|(_, secret)| fingerprint(secret)).collect()
+}

@@ -1,0 +1,51 @@
+//! webhook-guard: a proxy-wasm HTTP filter that lets verified webhooks in, and nothing else.
+//!
+//! # The path of a request
+//!
+//! ```text
+//!  configure        bytes + environment
+//!                       │  config::parse         strict; one error refuses all, with its place
+//!                       ▼
+//!                   Configuration { policies: PolicySet, .. } ─────────────┐ shared by all requests of a VM
+//!                                                                          │
+//!  headers callback Facts { headers, source, route_policy, now, .. }       │
+//!                       │                                                  ▼
+//!                       └──────────────────────────────► PolicySet::open(&facts)
+//!                                                            │  choose a policy   route, path
+//!                                                            │  cheap before dear check::{source_ip, token}, signature
+//!                                                            ▼
+//!                   Opening { edits, step: Leave │ Settled(Ruling) │ AwaitBody(BodyCheck) }
+//!                                                                          │
+//!  body callback    new bytes only ────────────────────► BodyCheck::update ┤ breaks when there are too many
+//!  last bytes, or trailers ────────────────────────────► BodyCheck::finish ┤ consumed: it cannot finish twice
+//!                                                                          ▼
+//!                   Ruling { verdict: Allow(Pass) │ Report(Reason) │ Deny(Denial), record }
+//!                                                                          │  proxy: the one module with effects
+//!                                                                          ▼
+//!                                         continue, or reply; filter state, metrics, one log line
+//! ```
+//!
+//! # Where to read on
+//!
+//! 1. [`decision`]: every way a request can be refused.
+//! 2. [`policy`] with `policy/evaluation.rs`: the order of checks, and the one line that makes a [`decision::Pass`].
+//! 3. [`signature`] and `catalogue.json`: how one shape covers all providers.
+//! 4. `src/filter`: all host calls, in a crate of its own; this one could not import the host if it wanted to.
+//! 5. `src/cli`: the command line, a program around the same core.
+//!
+//! The core is pure: time, address and environment are arguments, verdicts are values. It never logs, replies, counts,
+//! reads a clock or the environment.
+
+pub mod budget;
+pub mod catalogue;
+pub mod check;
+pub mod config;
+pub mod decision;
+pub mod handshake;
+pub mod matcher;
+pub mod policy;
+pub mod reply;
+pub mod request;
+pub mod secret;
+pub mod signature;
+pub mod uri;

@@ -1,0 +1,111 @@
+//! Replies: to a refused request, the same for every reason of a status, and to a handshake.
+//!
+//! Responsible for status, headers and body. Refuses to know the reason: that is for the operator, in log, metric and
+//! filter state, never for the sender.
+
+use crate::decision::{Denial, Reason};
+use http::StatusCode;
+
+/// A reply, ready for the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header names and values.
+    pub headers: Vec<(String, String)>,
+    /// JSON with `error` and `request_id`, or the answer to a handshake.
+    pub body: String,
+}
+
+impl Reply {
+    /// The reply to a denial, with the id of the request as [`request_id`] gives it.
+    #[must_use]
+    pub fn to(denial: &Denial, request_id: &str) -> Self {
+        let phrase = StatusCode::from_u16(denial.status).ok().and_then(|status| status.canonical_reason());
+        let mut headers = vec![header("content-type", "application/json")];
+        if denial.status == 401 {
+            // RFC 9110 11.6.1: a 401 names a challenge. There is none to offer to a stranger but the name.
+            headers.push(header("www-authenticate", "Webhook"));
+        }
+        if denial.reason == Reason::Overloaded {
+            // RFC 9110 10.2.3, in seconds: held requests end soon, by themselves or by the host's time-outs.
+            headers.push(header("retry-after", "1"));
+        }
+        if denial.status == 405 {
+            headers.push(header("allow", &denial.allow.join(", ")));
+        }
+        let phrase = phrase.unwrap_or("Refused");
+        let body = format!(r#"{{"error": "{phrase}", "request_id": "{request_id}"}}"#);
+        Self { status: denial.status, headers, body }
+    }
+
+    /// The answer to a handshake as text, with a header of the provider's where there is one.
+    #[must_use]
+    pub fn plain(status: u16, body: &str, extra: Option<(&str, &str)>) -> Self {
+        let mut headers = Vec::new();
+        if !body.is_empty() {
+            headers.push(header("content-type", "text/plain"));
+        }
+        headers.push(header("x-content-type-options", "nosniff"));
+        headers.extend(extra.map(|(name, value)| header(name, value)));
+        Self { status, headers, body: body.to_owned() }
+    }
+
+    /// The answer to a handshake as JSON.
+    #[must_use]
+    pub fn json(status: u16, body: String) -> Self {
+        let headers =
+            vec![header("content-type", "application/json"), header("x-content-type-options", "nosniff")];
+        Self { status, headers, body }
+    }
+}
+
+fn header(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// A request id that can stand in a log line and in JSON as it is; empty where the header holds anything else.
+#[must_use]
+pub fn request_id(header: Option<&[u8]>) -> &str {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    header
+        .filter(|bytes| bytes.len() <= 128 && bytes.iter().all(plain))
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::Reason;
+    use std::rc::Rc;
+
+    #[test]
+    fn a_reply_says_the_status_and_nothing_of_the_reason() {
+        let missing = Reply::to(&Denial::from(Reason::SignatureMissing), "id-1");
+        let mismatch = Reply::to(&Denial::from(Reason::TokenMismatch), "id-1");
+        assert_eq!(missing, mismatch);
+        assert_eq!(missing.body, r#"{"error": "Unauthorized", "request_id": "id-1"}"#);
+        assert!(missing.headers.contains(&header("www-authenticate", "Webhook")));
+    }
+
+    #[test]
+    fn a_405_names_the_methods_and_an_unknown_status_has_a_phrase() {
+        let allow = vec![Rc::from("GET"), Rc::from("POST")];
+        let reply = Reply::to(&Denial { reason: Reason::MethodNotAllowed, status: 405, allow }, "");
+        assert!(reply.headers.contains(&header("allow", "GET, POST")));
+        let odd =
+            Reply::to(&Denial { reason: Reason::SignatureMismatch, status: 498, allow: Vec::new() }, "");
+        assert_eq!(odd.body, r#"{"error": "Refused", "request_id": ""}"#);
+    }
+
+    #[test]
+    fn a_request_id_that_could_break_a_line_or_json_is_left_out() {
+        for (header, id) in
+            [(&b"5f0c-1"[..], "5f0c-1"), (b"a\"b", ""), (b"a\nb", ""), (b"\xff", ""), (&[b'a'; 129], "")]
+        {
+            assert_eq!(request_id(Some(header)), id, "{header:?}");
+        }
+        assert_eq!(request_id(None), "");
+    }
+}

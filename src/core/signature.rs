@@ -1,0 +1,458 @@
+//! The signature check: did someone who holds the secret sign these bytes, lately?
+//!
+//! Responsible for one shape that covers every provider: fields that say where values sit, a template of the signed content, an algorithm, a
+//! freshness. No provider is known here by name: those are data (`src/providers.json`). The body is hashed as it comes
+//! and not kept; what is kept of a request until its body ends is a few small values ([`Running::kept_bytes`]).
+
+pub mod field;
+pub mod form;
+pub mod hmac;
+pub mod json_pointer;
+pub mod key;
+pub mod public_key;
+pub mod public_url;
+pub mod template;
+pub mod timestamp;
+
+use crate::budget::heap;
+use crate::decision::Reason;
+use crate::request::{Facts, Millis, Occurrence};
+use crate::secret::{Secret, equal};
+use crate::signature::field::{Field, Found, Place};
+use crate::signature::form::Form;
+use crate::signature::hmac::{BodyDigest, Encoding};
+use crate::signature::json_pointer::{Answer, Search};
+use crate::signature::key::{Algorithm, Key, Tag};
+use crate::signature::public_key::Verification;
+use crate::signature::public_url::PublicUrl;
+use crate::signature::template::{Body, Part, Rendered, Seam, SignedContent, Values};
+use crate::signature::timestamp::Freshness;
+use std::fmt;
+use std::rc::Rc;
+
+/// How one signature is laid out.
+#[derive(Clone, Debug)]
+pub struct Scheme {
+    /// What it is verified with.
+    pub algorithm: Algorithm,
+    /// Where the claimed signatures sit, at least one place.
+    pub signature: Vec<Field>,
+    /// How they are written.
+    pub encoding: Encoding,
+    /// The bytes that are signed.
+    pub signed: SignedContent,
+    /// Where the signed time sits and how far from now it may lie; nothing where no time is signed.
+    pub freshness: Option<Freshness>,
+    /// Where the sender's id of the delivery sits.
+    pub delivery_id: Option<Field>,
+    /// What must hold beside the signature.
+    pub require: Vec<Equality>,
+}
+
+/// An equality that must hold beside the signature: the place is there once and has the value.
+#[derive(Clone, Debug)]
+pub struct Equality {
+    /// The header or query parameter.
+    pub place: Place,
+    /// Its value.
+    pub expected: Expected,
+}
+
+/// What an equality expects.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// This text.
+    Text(Rc<str>),
+    /// The SHA-256 of the body, in this encoding.
+    BodyDigest(Encoding),
+}
+
+/// A scheme with the secrets that may have signed.
+#[derive(Clone, Debug)]
+pub struct SignatureCheck {
+    /// The layout.
+    pub scheme: Scheme,
+    /// Any one of these, at least one.
+    pub secrets: Vec<Secret<Key>>,
+    /// The URL as the provider knows it, for schemes that sign it.
+    pub public_url: Option<PublicUrl>,
+    /// Whether the policy governs single paths only.
+    pub has_exact_paths: bool,
+}
+
+impl SignatureCheck {
+    /// Judges all that the headers tell, and makes ready to hash the body.
+    ///
+    /// # Errors
+    /// The reason, when the headers alone settle that the signature cannot hold.
+    pub fn begin(self: &Rc<Self>, facts: &Facts<'_>) -> Result<Running, Reason> {
+        let scheme = &self.scheme;
+        let claims = self.claims(facts)?;
+        let mut later = Vec::new();
+        for (index, field) in scheme.signature.iter().enumerate() {
+            later.extend(field.search().map(|search| (search, Later::Claims(index))));
+        }
+        let mut sent = None;
+        let mut timestamp = None;
+        if let Some(freshness) = &scheme.freshness {
+            match freshness.field.search() {
+                Some(search) => later.push((search, Later::Time)),
+                None => (timestamp, sent) = freshness.judge(facts).map(|(raw, at)| (Some(raw), Some(at)))?,
+            }
+        }
+        let mut digests = Vec::new();
+        for equality in &scheme.require {
+            digests.extend(equality.begin(facts)?);
+        }
+        if let Some(field) = &scheme.delivery_id {
+            later.extend(field.search().map(|search| (search, Later::DeliveryId)));
+        }
+        let id_field = scheme.delivery_id.as_ref().filter(|_| scheme.signed.has(&Part::Id));
+        let id = id_field.map(|field| field.read(facts));
+        let values = Values {
+            facts,
+            timestamp: timestamp.as_deref(),
+            id: id.as_ref(),
+            public_url: self.public_url.as_ref(),
+            has_exact_paths: self.has_exact_paths,
+            secret: None,
+        };
+        let Rendered { before, after, seam } = scheme.signed.render(&values)?;
+        if let Claims::WrongLength = claims {
+            // Only now: the reason does not depend on how a claim is wrong.
+            return Err(Reason::SignatureMismatch);
+        }
+        let claims = claims.into_list();
+        let mut running = Running {
+            check: self.clone(),
+            tags: Vec::new(),
+            public: None,
+            claims,
+            sent,
+            digests,
+            later,
+            after,
+            seam,
+            body: Seen::default(),
+        };
+        running.start(&before, values)?;
+        Ok(running)
+    }
+
+    /// The secrets that are valid at that time, each with its place.
+    fn valid(&self, now: Millis) -> impl Iterator<Item = (usize, &Secret<Key>)> {
+        self.secrets.iter().enumerate().filter(move |(_, secret)| secret.validity.admits(now))
+    }
+
+    /// The claimed tags of the headers, decoded. One that cannot be decoded is skipped beside others, and one of a
+    /// length that the algorithm cannot have is not kept.
+    fn claims(&self, facts: &Facts<'_>) -> Result<Claims, Reason> {
+        let mut reason = Reason::SignatureMissing;
+        let mut claims = Claims::None;
+        let mut left = self.scheme.algorithm.most_claims();
+        for field in &self.scheme.signature {
+            match field.read(facts) {
+                Found::Later => return Ok(Claims::List(Vec::new())),
+                Found::Absent => {}
+                Found::Ambiguous => return Err(Reason::SignatureAmbiguous),
+                Found::Items(items) => {
+                    reason = Reason::SignatureMalformed;
+                    for item in items.iter().take(left) {
+                        claims.add(&self.scheme, item);
+                    }
+                    left = left.saturating_sub(items.len());
+                }
+            }
+        }
+        if let Claims::None = claims { Err(reason) } else { Ok(claims) }
+    }
+
+    /// The claims of a field in the body.
+    fn claims_in_body(&self, field: &Field, answer: Answer) -> Result<Vec<Vec<u8>>, Reason> {
+        let value = match answer {
+            Answer::Absent => return Err(Reason::SignatureMissing),
+            Answer::Malformed => return Err(Reason::SignatureMalformed),
+            Answer::Text(value) | Answer::Word(value) => value,
+        };
+        let mut claims = Claims::None;
+        for item in field.items(&value).into_iter().take(self.scheme.algorithm.most_claims()) {
+            claims.add(&self.scheme, item);
+        }
+        match claims {
+            Claims::None => Err(Reason::SignatureMalformed),
+            Claims::WrongLength => Err(Reason::SignatureMismatch),
+            Claims::List(list) => Ok(list),
+        }
+    }
+}
+
+/// What was found of claimed tags.
+enum Claims {
+    /// Nothing that can be decoded.
+    None,
+    /// Something that can be decoded, of no length that the algorithm has.
+    WrongLength,
+    /// What is to be compared.
+    List(Vec<Vec<u8>>),
+}
+
+impl Claims {
+    fn add(&mut self, scheme: &Scheme, item: &[u8]) {
+        let Some(tag) = scheme.encoding.decode(item) else { return };
+        let fits = scheme.algorithm.claim_lengths().contains(&tag.len());
+        match self {
+            Self::List(list) if fits => list.push(tag),
+            Self::None | Self::WrongLength if fits => *self = Self::List(vec![tag]),
+            Self::None => *self = Self::WrongLength,
+            Self::WrongLength | Self::List(_) => {}
+        }
+    }
+
+    fn into_list(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::List(list) => list,
+            Self::None | Self::WrongLength => Vec::new(),
+        }
+    }
+}
+
+impl Equality {
+    /// Judges what the headers tell; what needs the body is handed back.
+    fn begin(&self, facts: &Facts<'_>) -> Result<Option<(BodyDigest, [u8; 32])>, Reason> {
+        let Occurrence::Once(given) = self.place.read(facts) else { return Err(Reason::RequirementNotMet) };
+        match &self.expected {
+            Expected::Text(text) if *given == *text.as_bytes() => Ok(None),
+            Expected::Text(_) => Err(Reason::RequirementNotMet),
+            Expected::BodyDigest(encoding) => {
+                let claimed = encoding.decode(&given).and_then(|claimed| claimed.try_into().ok());
+                Ok(Some((BodyDigest::default(), claimed.ok_or(Reason::RequirementNotMet)?)))
+            }
+        }
+    }
+}
+
+/// What a search in the body is for.
+#[derive(Clone, Copy, Debug)]
+enum Later {
+    /// The claims of the signature's field of this index.
+    Claims(usize),
+    Time,
+    DeliveryId,
+}
+
+/// The tag of one secret in the making. Prints nothing: what follows the body can hold the secret.
+struct Signer {
+    secret: usize,
+    tag: Tag,
+    /// What follows the body, where it is not the same for every secret.
+    after: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer(..)")
+    }
+}
+
+/// What is known of the body so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    first: Option<u8>,
+    last: Option<u8>,
+    has_nul: bool,
+    /// What separates the parameters of a form.
+    ampersands: usize,
+}
+
+impl Seen {
+    fn update(&mut self, chunk: &[u8]) {
+        self.first = self.first.or_else(|| chunk.first().copied());
+        self.last = chunk.last().copied().or(self.last);
+    }
+}
+
+/// A signature check that waits for the rest of the body.
+#[derive(Debug)]
+pub struct Running {
+    check: Rc<SignatureCheck>,
+    /// One tag for each secret, where the key is secret.
+    tags: Vec<Signer>,
+    /// One verification for all keys, where they are public.
+    public: Option<Verification>,
+    claims: Vec<Vec<u8>>,
+    /// When the sender says that it signed, where the headers say so.
+    sent: Option<Millis>,
+    digests: Vec<(BodyDigest, [u8; 32])>,
+    later: Vec<(Search, Later)>,
+    /// What follows the body.
+    after: Vec<u8>,
+    seam: Seam,
+    body: Seen,
+}
+
+/// A signature that holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The id of the secret that signed, if it has one.
+    pub secret_id: Option<Rc<str>>,
+    /// The place of that secret among those of the check.
+    pub secret: usize,
+    /// The sender's id of the delivery, where it sits in the body.
+    pub delivery_id: Option<Rc<str>>,
+}
+
+/// How a request ends.
+#[derive(Debug)]
+pub struct End {
+    /// The time now: what was fresh and valid when the headers came may not be any more.
+    pub now: Millis,
+    /// The whole body, for a check that asked for it ([`Running::needs_body`]).
+    pub body: Option<Vec<u8>>,
+}
+
+impl Running {
+    /// Starts a tag for each secret that is valid now, or one verification for all public keys.
+    fn start(&mut self, before: &[u8], values: Values<'_, '_>) -> Result<(), Reason> {
+        let check = self.check.clone();
+        let signed = &check.scheme.signed;
+        let mut public = Vec::new();
+        // Exactly: what is kept of each request counts.
+        let keyed = check.secrets.iter().filter(|secret| !matches!(secret.value, Key::Public(_))).count();
+        self.tags.reserve_exact(keyed);
+        for (secret, configured) in check.valid(values.facts.now) {
+            let (tag, after) = match &configured.value {
+                Key::Public(key) => {
+                    public.push((secret, key.clone()));
+                    continue;
+                }
+                Key::Text(text) => {
+                    let own = signed.render(&Values { secret: Some(text), ..values })?;
+                    (configured.value.start(&own.before), Some(own.after))
+                }
+                Key::Hmac(_) => (configured.value.start(before), None),
+            };
+            self.tags.extend(tag.map(|tag| Signer { secret, tag, after }));
+        }
+        if !public.is_empty() {
+            self.public = Some(Verification::start(public, &self.claims, before));
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes of the body.
+    pub fn update(&mut self, chunk: &[u8]) {
+        self.body.update(chunk);
+        let signed = &self.check.scheme.signed;
+        match signed.body() {
+            Body::Raw => {
+                self.body.has_nul |= signed.can_be_extended() && chunk.contains(&0);
+                self.hash(chunk);
+            }
+            Body::Form => {
+                let ampersands = chunk.iter().filter(|byte| **byte == b'&').count();
+                self.body.ampersands = self.body.ampersands.saturating_add(ampersands);
+            }
+            Body::Unsigned => {}
+        }
+        for (digest, _) in &mut self.digests {
+            digest.update(chunk);
+        }
+        for (search, _) in &mut self.later {
+            search.update(chunk);
+        }
+    }
+
+    fn hash(&mut self, bytes: &[u8]) {
+        for signer in &mut self.tags {
+            signer.tag.update(bytes);
+        }
+        if let Some(verification) = &mut self.public {
+            verification.update(bytes);
+        }
+    }
+
+    /// Whether the whole body is needed at its end: a form is signed in another order than it is sent. Not where it has
+    /// more parameters than are looked at.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        self.check.scheme.signed.body() == Body::Form && self.body.ampersands < form::MOST_PARAMETERS
+    }
+
+    /// The bytes that are kept of the request and its body until it ends, the operator's own texts included.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let claims: usize = self.claims.iter().map(heap).sum();
+        let own: usize = self.tags.iter().filter_map(|signer| signer.after.as_ref()).map(heap).sum();
+        let searches: usize = self.later.iter().map(|(search, _)| search.kept_bytes()).sum();
+        let public = self.public.as_ref().map_or(0, Verification::kept_bytes);
+        [
+            heap(&self.tags),
+            heap(&self.claims),
+            heap(&self.digests),
+            heap(&self.later),
+            heap(&self.after),
+            claims,
+            own,
+            searches,
+            public,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+
+    /// Compares every claim with every secret, without an early exit; then what the body says of itself.
+    ///
+    /// # Errors
+    /// `signature_malformed` for a body that could hold a piece of what is signed beside it, or more than its sender
+    /// signed; `signature_mismatch`; `requirement_not_met` when the body is not the one that the scheme demands; the
+    /// reasons of a signature or time that sits in the body; those of a time that is no longer fresh.
+    pub fn finish(mut self, end: End) -> Result<Verified, Reason> {
+        let check = self.check.clone();
+        if self.body.has_nul || !self.seam.admits(self.body.first, self.body.last) {
+            return Err(Reason::SignatureMalformed);
+        }
+        let mut delivery_id = None;
+        let mut time = Ok(());
+        for (search, later) in std::mem::take(&mut self.later) {
+            let answer = search.finish();
+            match (later, &check.scheme.freshness) {
+                (Later::Claims(index), _) => {
+                    let field = check.scheme.signature.get(index).ok_or(Reason::SignatureMissing)?;
+                    self.claims = check.claims_in_body(field, answer)?;
+                }
+                (Later::Time, Some(freshness)) => time = freshness.judge_answer(answer, end.now),
+                (Later::Time, None) => {}
+                (Later::DeliveryId, _) => {
+                    delivery_id = answer.value().as_deref().and_then(field::printable);
+                }
+            }
+        }
+        if let (Some(sent), Some(freshness)) = (self.sent, &check.scheme.freshness) {
+            time = freshness.admit(sent, end.now);
+        }
+        if check.scheme.signed.body() == Body::Form {
+            let form = end.body.and_then(Form::read).ok_or(Reason::SignatureMalformed)?;
+            form.pieces().for_each(|piece| self.hash(piece));
+        }
+        let Self { tags, public, claims, after, digests, .. } = self;
+        let is_valid =
+            |secret: usize| check.secrets.get(secret).is_some_and(|secret| secret.validity.admits(end.now));
+        let mut signer = None;
+        for Signer { secret, mut tag, after: own } in tags {
+            tag.update(own.as_ref().unwrap_or(&after));
+            if tag.matches(&claims) & is_valid(secret) {
+                signer = Some(secret);
+            }
+        }
+        if let Some(mut verification) = public {
+            verification.update(&after);
+            signer = verification.finish(&claims, is_valid);
+        }
+        let secret = signer.ok_or(Reason::SignatureMismatch)?;
+        time?;
+        if !digests.into_iter().all(|(digest, claimed)| equal(&digest.finish(), &claimed)) {
+            return Err(Reason::RequirementNotMet);
+        }
+        let secret_id = check.secrets.get(secret).and_then(|secret| secret.id.clone());
+        Ok(Verified { secret_id, secret, delivery_id })
+    }
+}

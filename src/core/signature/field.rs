@@ -1,0 +1,118 @@
+//! Where a value sits in a request: a header, a query parameter or a JSON body, with an optional split and prefix.
+//!
+//! Responsible for the one idea that makes providers data: Stripe's `t=1,v1=ab` and Slack's `v0=ab` are the same
+//! thing with other letters. Refuses to know what the value means.
+
+use crate::request::{Facts, Occurrence};
+use crate::signature::json_pointer::{Pointer, Search};
+use crate::signature::key::MAX_CANDIDATES;
+use crate::uri::query;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+/// A header, a query parameter, or a place in the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The header of this name.
+    Header(Rc<str>),
+    /// The query parameter of this name, decoded once.
+    Query(Rc<str>),
+    /// The value in a JSON body that these parts of a pointer lead to.
+    Json(Pointer),
+}
+
+impl Place {
+    /// The value there, as it came; of a place in the body nothing is known yet.
+    #[must_use]
+    pub fn read<'a>(&self, facts: &Facts<'a>) -> Occurrence<Cow<'a, [u8]>> {
+        match self {
+            Self::Header(name) => facts.headers.one(name.as_bytes()).map(Cow::Borrowed),
+            Self::Query(name) => query::one(facts.query(), name.as_bytes()),
+            Self::Json(_) => Occurrence::Absent,
+        }
+    }
+}
+
+/// Where a value sits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The header or parameter.
+    pub place: Place,
+    /// The character that separates items; blanks around them are trimmed.
+    pub split: Option<u8>,
+    /// What an item must begin with to count; it is not part of the value.
+    pub prefix: Option<Rc<str>>,
+}
+
+/// What is found there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// It sits in the body.
+    Later,
+    /// No such header or parameter.
+    Absent,
+    /// The header or parameter more than once.
+    Ambiguous,
+    /// The items that count, in order, no more than are looked at: none where it is there but no item has the prefix.
+    Items(Vec<Cow<'a, [u8]>>),
+}
+
+impl Field {
+    /// Reads the field.
+    #[must_use]
+    pub fn read<'a>(&self, facts: &Facts<'a>) -> Found<'a> {
+        if matches!(self.place, Place::Json(_)) {
+            return Found::Later;
+        }
+        match self.place.read(facts) {
+            Occurrence::Absent => Found::Absent,
+            Occurrence::Many => Found::Ambiguous,
+            Occurrence::Once(Cow::Borrowed(value)) => {
+                Found::Items(self.items(value).into_iter().map(Cow::Borrowed).collect())
+            }
+            Occurrence::Once(Cow::Owned(value)) => {
+                Found::Items(self.items(&value).into_iter().map(|item| Cow::Owned(item.to_vec())).collect())
+            }
+        }
+    }
+
+    /// The value for a log: the one item that counts, if it is printable ASCII of at most 256 bytes.
+    #[must_use]
+    pub fn printable(&self, facts: &Facts<'_>) -> Option<Rc<str>> {
+        let Found::Items(items) = self.read(facts) else { return None };
+        let [item] = items.as_slice() else { return None };
+        printable(item)
+    }
+
+    /// The search through the body, where the value sits there.
+    #[must_use]
+    pub fn search(&self) -> Option<Search> {
+        match &self.place {
+            Place::Json(path) => Some(Search::new(path.clone())),
+            Place::Header(_) | Place::Query(_) => None,
+        }
+    }
+
+    /// The items of a value that count, without their prefix; no more than are looked at.
+    #[must_use]
+    pub fn items<'v>(&self, value: &'v [u8]) -> Vec<&'v [u8]> {
+        let prefix = self.prefix.as_deref().unwrap_or_default().as_bytes();
+        match self.split {
+            None => value.strip_prefix(prefix).into_iter().collect(),
+            Some(split) => value
+                .split(|byte| *byte == split)
+                .map(<[u8]>::trim_ascii)
+                .filter(|item| !item.is_empty())
+                .filter_map(|item| item.strip_prefix(prefix))
+                .take(MAX_CANDIDATES)
+                .collect(),
+        }
+    }
+}
+
+/// Text that may stand in a log line and a header: printable ASCII, at most 256 bytes, not empty.
+#[must_use]
+pub fn printable(bytes: &[u8]) -> Option<Rc<str>> {
+    let fits = !bytes.is_empty() && bytes.len() <= 256 && bytes.iter().all(u8::is_ascii_graphic);
+    if fits { std::str::from_utf8(bytes).ok().map(Rc::from) } else { None }
+}

@@ -1,0 +1,67 @@
+//! Counters and the histogram.
+//!
+//! Responsible for their names, with labels in the form that Istio's bootstrap and our `stats_tags` cut out:
+//! `policy=.=github;.;…;.;webhook_guard_requests_total`. A metric is defined when it is first counted and kept; names
+//! are made of the configuration's and of closed lists, so there are only so many. Refuses to know requests.
+
+use super::hostcalls::{self, Metric};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use webhook_guard_core::decision::Ruling;
+
+/// The label of a request that no policy governs.
+const NO_POLICY: &str = "none";
+
+/// The host's ids of counters that were counted already, by their labels.
+type Counters<Labels> = RefCell<BTreeMap<Labels, u32>>;
+
+/// The metrics of a VM.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    requests: Counters<(Option<Rc<str>>, &'static str, &'static str)>,
+    secrets: Counters<(Option<Rc<str>>, Rc<str>)>,
+    body_bytes: Cell<Option<u32>>,
+}
+
+impl Metrics {
+    /// Counts a decision. A metric that the host refuses is not counted: it decides nothing.
+    pub(super) fn count(&self, ruling: &Ruling) {
+        let (verdict, reason) = (ruling.verdict.code(), ruling.verdict.reason_code());
+        let policy = &ruling.record.policy;
+        let name = policy.as_deref().unwrap_or(NO_POLICY);
+        counted(&self.requests, (policy.clone(), verdict, reason), || {
+            format!(
+                "policy=.={name};.;verdict=.={verdict};.;reason=.={reason};.;webhook_guard_requests_total"
+            )
+        });
+        for id in &ruling.record.secret_ids {
+            counted(&self.secrets, (policy.clone(), id.clone()), || {
+                format!("policy=.={name};.;secret_id=.={id};.;webhook_guard_secret_used_total")
+            });
+        }
+        if let Some(bytes) = ruling.record.body_bytes {
+            let define = || hostcalls::define_metric(Metric::Histogram, "webhook_guard_body_bytes").ok();
+            if let Some(id) = self.body_bytes.get().or_else(define) {
+                self.body_bytes.set(Some(id));
+                hostcalls::record(id, bytes).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Counts a configuration that was refused.
+pub(super) fn count_rejected_configuration() {
+    if let Ok(id) = hostcalls::define_metric(Metric::Counter, "webhook_guard_config_rejected_total") {
+        hostcalls::increment(id).unwrap_or_default();
+    }
+}
+
+fn counted<K: Ord>(counters: &Counters<K>, key: K, name: impl Fn() -> String) {
+    let mut counters = counters.borrow_mut();
+    let known = counters.get(&key).copied();
+    if let Some(id) = known.or_else(|| hostcalls::define_metric(Metric::Counter, &name()).ok()) {
+        hostcalls::increment(id).unwrap_or_default();
+        counters.insert(key, id);
+    }
+}

@@ -1,0 +1,139 @@
+//! Proves what keeps the code reviewable and the compiler does not say: one door for JSON and for each kind of
+//! cryptography, one line that lets a request through, and a head on every module that says what it is responsible for.
+
+#![expect(clippy::unwrap_used, reason = "a file that cannot be read must fail the test loudly")]
+
+use std::fs;
+use std::path::Path;
+
+/// Every module of the core and the filter: its path below `src`, and its text without its unit tests. The command line
+/// is a program around the core: it may print, and reads JSON of its own.
+fn modules() -> Vec<(String, String)> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("src");
+    let mut open = vec![root.clone()];
+    let mut modules = Vec::new();
+    while let Some(directory) = open.pop() {
+        for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                if !path.ends_with("cli") {
+                    open.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
+                modules.push((name, code));
+            }
+        }
+    }
+    modules.sort();
+    assert!(modules.len() > 20, "the modules are not found");
+    modules
+}
+
+/// The lines of code, without comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// Whether a word stands in a line, with nothing of a name before or behind it.
+fn has_word(line: &str, word: &str) -> bool {
+    let of_a_name = |next: Option<char>| next.is_some_and(|one| one.is_alphanumeric() || one == '_');
+    line.match_indices(word).any(|(at, _)| {
+        let (before, behind) = line.split_at(at);
+        !of_a_name(before.chars().next_back()) && !of_a_name(behind.chars().nth(word.len()))
+    })
+}
+
+/// A word, and the beginnings of the modules that may use it.
+const DOORS: &[(&str, &[&str])] = &[
+    ("unsafe", &["filter/hostcalls.rs"]),
+    ("serde", &["core/config/"]),
+    ("serde_json", &["core/config/"]),
+    ("prost", &["core/config/"]),
+    ("prost_types", &["core/config/"]),
+    ("strsim", &["core/config/"]),
+    ("hmac", &["core/signature/hmac.rs"]),
+    ("sha1", &["core/signature/hmac.rs"]),
+    ("sha2", &["core/signature/hmac.rs", "core/signature/public_key.rs", "core/secret.rs"]),
+    ("ed25519_dalek", &["core/signature/public_key.rs"]),
+    ("p256", &["core/signature/public_key.rs"]),
+    ("rsa", &["core/signature/public_key.rs"]),
+    ("subtle", &["core/secret.rs"]),
+    ("ipnet", &["core/check/source_ip.rs", "core/config/requirement.rs"]),
+    ("httpdate", &["core/signature/timestamp.rs"]),
+    ("OffsetDateTime", &["core/signature/timestamp.rs"]),
+    ("SystemTime", &[]),
+    ("println", &[]),
+    ("dbg", &[]),
+];
+
+#[test]
+fn every_package_has_its_door() {
+    for (name, text) in modules() {
+        for (word, allowed) in DOORS {
+            if allowed.iter().any(|start| name.starts_with(start)) {
+                continue;
+            }
+            for line in code(&text) {
+                // A crate is used as `name::..`, `use name;` or an attribute; the word in a string is a word.
+                let plain: String = line.split('"').step_by(2).collect();
+                let used = ["unsafe", "OffsetDateTime", "SystemTime"].contains(word)
+                    && has_word(&plain, word)
+                    || has_word(&plain, word)
+                        && plain.contains(&format!("{word}::"))
+                        && !plain.contains(&format!("::{word}::"))
+                    || plain.contains(&format!("{word}!("));
+                assert!(!used, "src/{name} uses {word}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is_responsible_for() {
+    for (name, text) in modules() {
+        let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        assert!(head.starts_with("//! "), "src/{name} does not open with `//!`");
+        let is_index = ["core/lib.rs", "core/check.rs"].contains(&name.as_str());
+        assert!(
+            is_index || head.contains("Responsible"),
+            "src/{name} does not say what it is responsible for"
+        );
+    }
+}
+
+#[test]
+fn one_line_lets_a_request_through() {
+    let claims = |text: &str| code(text).filter(|line| line.contains("Pass::all_checks_held()")).count();
+    let places: Vec<_> =
+        modules().into_iter().map(|(name, text)| (name, claims(&text))).filter(|(_, n)| *n > 0).collect();
+    assert_eq!(places, [("core/policy.rs".to_owned(), 1)]);
+    let constructs =
+        |text: &str| code(text).filter(|line| line.contains("Pass(()") || line.contains("Self(())")).count();
+    let made: usize = modules().iter().map(|(_, text)| constructs(text)).sum();
+    // Its definition and its constructor, in decision.rs.
+    assert_eq!(made, 2, "a Pass is made elsewhere");
+}
+
+#[test]
+fn headers_are_read_as_bytes() {
+    // The SDK's string calls trap on a header that is not UTF-8.
+    for (name, text) in modules() {
+        for call in [
+            "get_http_request_header(",
+            "get_http_request_headers(",
+            "get_http_response_header(",
+            "get_http_response_headers(",
+            "get_http_request_trailer(",
+            "get_http_request_trailers(",
+            "get_map(",
+            "get_map_value(",
+        ] {
+            assert!(
+                !code(&text).any(|line| has_word(line, call.trim_end_matches('(')) && line.contains(call)),
+                "src/{name} calls {call}..)"
+            );
+        }
+    }
+}
