@@ -6,7 +6,6 @@
 
 use crate::reply::Reply;
 use std::borrow::Cow;
-use std::fmt;
 use std::rc::Rc;
 
 /// Why a request was refused, sorted by who must act: the sender, the operator, the host.
@@ -299,13 +298,6 @@ impl CheckStep {
     }
 }
 
-impl fmt::Display for CheckStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind.code(), self.outcome.code())?;
-        self.reason.map_or(Ok(()), |reason| write!(f, " reason={}", reason.code()))
-    }
-}
-
 /// The kinds of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckKind {
@@ -444,13 +436,23 @@ impl Ruling {
         Some((loudness, line))
     }
 
-    /// A line for each check, for those who look closely.
+    /// A line for each check, for those who look closely; for a kind that the policy has no check of as well, so that who
+    /// reads them need not know the policy.
     pub fn check_lines<'r>(&'r self, request_id: &'r str) -> impl Iterator<Item = String> + 'r {
         let policy = self.record.policy.as_deref().unwrap_or("-");
-        self.record
-            .trail
-            .iter()
-            .map(move |step| format!("check {step} policy={policy} request_id={request_id}"))
+        let of_kind = |kind| {
+            let steps = self.record.trail.iter().filter(move |step| step.kind == kind);
+            let mut went: Vec<_> = steps.map(|step| (kind, step.outcome, step.reason)).collect();
+            if went.is_empty() {
+                went.push((kind, Outcome::Skip, None));
+            }
+            went
+        };
+        CheckKind::ALL.into_iter().flat_map(of_kind).map(move |(kind, outcome, reason)| {
+            let reason = reason.map_or(String::new(), |reason| format!(" reason={}", reason.code()));
+            let (kind, outcome) = (kind.code(), outcome.code());
+            format!("check {kind}:{outcome} policy={policy}{reason} request_id={request_id}")
+        })
     }
 
     /// The host's reply, where the request ends with one.
