@@ -8,6 +8,7 @@ use super::json::{Blanks, Escapes, Tree};
 use super::miss::{Candidate, Candidates, Miss, NOTHING};
 use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use std::io::Read;
+use webhook_guard_core::uri::percent;
 
 /// No body is unpacked further than this, whatever it claims to hold.
 const LARGEST: u64 = 64 << 20;
@@ -229,27 +230,9 @@ fn forms<'d>(body: &'d [u8]) -> Vec<(Make<'d>, Miss)> {
     ]
 }
 
-/// The value of the escape `%xx` at the start.
-fn escape(text: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = text else { return None };
-    let digits = [*high, *low];
-    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
-}
-
-fn decoded(mut rest: &[u8], plus_is_blank: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(rest.len());
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        match escape(&[&[*first], behind.get(..2).unwrap_or_default()].concat()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None if *first == b'+' && plus_is_blank => out.push(b' '),
-            None => out.push(*first),
-        }
-    }
-    out
+fn decoded(body: &[u8], plus_is_blank: bool) -> Vec<u8> {
+    let blank = |byte: &u8| if plus_is_blank && *byte == b'+' { b' ' } else { *byte };
+    percent::decode(&body.iter().map(blank).collect::<Vec<_>>()).into_owned()
 }
 
 fn recased(body: &[u8], case: fn(&u8) -> u8) -> Vec<u8> {
