@@ -254,9 +254,9 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
     let blanks = [
         (Blanks::Minified, "without blanks"),
         (Blanks::Python, "with a blank behind each comma and colon, as Python's json.dumps writes it"),
-        (Blanks::Lines(2), "over several lines, indented by 2"),
-        (Blanks::Lines(4), "over several lines, indented by 4"),
-        (Blanks::Tabs, "over several lines, indented by tabs"),
+        (Blanks::Lines(b"  "), "over several lines, indented by 2"),
+        (Blanks::Lines(b"    "), "over several lines, indented by 4"),
+        (Blanks::Lines(b"\t"), "over several lines, indented by tabs"),
     ];
     let escapes = [
         (Escapes::Kept, ""),
@@ -283,7 +283,7 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
                 (true, ..) => "body-sorted-keys",
                 (_, Escapes::Kept, Blanks::Minified) => "body-minified",
                 (_, Escapes::Kept, Blanks::Python) => "body-python-separators",
-                (_, Escapes::Kept, Blanks::Lines(_) | Blanks::Tabs) => "body-pretty",
+                (_, Escapes::Kept, Blanks::Lines(_)) => "body-pretty",
                 (_, Escapes::Least | Escapes::Ascii, _) => "body-unicode-escapes",
                 (_, Escapes::Slash | Escapes::AsciiAndSlash, _) => "body-slash-escapes",
                 (_, Escapes::Html, _) => "body-html-escapes",
@@ -292,8 +292,9 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
             let ended = if end.is_empty() { "" } else { ", with a newline at its end" };
             let cause = format!("The sender signed the JSON {words}{escape_words}{order}{ended}.");
             let tree = tree.clone();
-            let make: Make<'d> =
-                Box::new(move || Some([&tree.write(blanks, is_sorted, escapes), end.as_bytes()].concat()));
+            let make: Make<'d> = Box::new(move || {
+                Some([&tree.write(blanks, is_sorted, escapes).ok()?, end.as_bytes()].concat())
+            });
             (make, Miss::new(code, cause, "send the bytes that it signs", RAW))
         });
     // The text of a body that was itself written as a JSON text.
