@@ -5,6 +5,7 @@
 //! metrics and the upstream's identity headers are made from. Refuses to know how a decision is reached or acted on.
 
 use crate::reply::Reply;
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
@@ -254,15 +255,15 @@ impl From<Reason> for Denial {
 }
 
 /// How one kind of check went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It held.
-    Pass,
-    /// It failed.
-    Fail,
     /// The policy has no such check, or the request was settled before it.
     #[default]
     Skip,
+    /// It failed.
+    Fail,
+    /// It held.
+    Pass,
 }
 
 impl Outcome {
@@ -275,42 +276,62 @@ impl Outcome {
     }
 }
 
-/// The trail of checks, one entry a kind: where a policy has several of a kind, one that held counts before one that
-/// failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Checks {
-    /// Path, host and method.
-    pub path: Outcome,
-    /// Source address.
-    pub source_ip: Outcome,
-    /// Token.
-    pub token: Outcome,
-    /// Signature with its time.
-    pub signature: Outcome,
+/// One check of a policy and how it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckStep {
+    /// Its kind.
+    pub kind: CheckKind,
+    /// The provider whose scheme it is.
+    pub provider: Option<Rc<str>>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+    /// The id of the secret with which it held.
+    pub secret_id: Option<Rc<str>>,
 }
 
-impl fmt::Display for Checks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+impl CheckStep {
+    /// The first step: whether path, host and method are the policy's.
+    #[must_use]
+    pub const fn path(outcome: Outcome) -> Self {
+        Self { kind: CheckKind::Path, provider: None, outcome, reason: None, secret_id: None }
     }
 }
 
-impl Checks {
-    /// The trail as it is recorded: `path:pass,source_ip:pass,token:skip,signature:fail`. It is made for every request,
-    /// and so without the machinery of `format!`.
+impl fmt::Display for CheckStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.code(), self.outcome.code())?;
+        self.reason.map_or(Ok(()), |reason| write!(f, " reason={}", reason.code()))
+    }
+}
+
+/// The kinds of checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Path, host and method.
+    Path,
+    /// Source address.
+    SourceIp,
+    /// Token.
+    Token,
+    /// Signature with its time.
+    Signature,
+}
+
+impl CheckKind {
+    /// All of them, in the order in which they are judged.
+    pub const ALL: [Self; 4] = [Self::Path, Self::SourceIp, Self::Token, Self::Signature];
+
+    /// The word for it in logs and filter state.
     #[must_use]
-    pub fn text(&self) -> String {
-        [
-            "path:",
-            self.path.code(),
-            ",source_ip:",
-            self.source_ip.code(),
-            ",token:",
-            self.token.code(),
-            ",signature:",
-            self.signature.code(),
-        ]
-        .concat()
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::SourceIp => "source_ip",
+            Self::Token => "token",
+            Self::Signature => "signature",
+        }
     }
 }
 
@@ -325,10 +346,47 @@ pub struct Record {
     pub delivery_id: Option<Rc<str>>,
     /// The ids of the secrets that matched, the signature's before a token's.
     pub secret_ids: Vec<Rc<str>>,
-    /// How each kind of check went.
-    pub checks: Checks,
+    /// How each check went, in the order of the policy.
+    pub trail: Vec<CheckStep>,
     /// The length of the body in bytes, where it was counted or declared.
     pub body_bytes: Option<u64>,
+}
+
+impl Record {
+    /// How each kind of check went: `path:pass,source_ip:pass,token:skip,signature:fail`. Where a policy has several of a
+    /// kind, one that held counts before one that failed. It is made for every request, and so without `format!`.
+    #[must_use]
+    pub fn checks(&self) -> String {
+        let went = |kind: CheckKind| {
+            let of_kind = self.trail.iter().filter(|step| step.kind == kind).map(|step| step.outcome);
+            of_kind.max().unwrap_or_default().code()
+        };
+        let mut text = String::with_capacity(64);
+        for kind in CheckKind::ALL {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(kind.code());
+            text.push(':');
+            text.push_str(went(kind));
+        }
+        text
+    }
+
+    /// What the upstream is told of an accepted request, as headers.
+    #[must_use]
+    pub fn identity(&self, verdict: &'static str) -> Vec<(&'static str, Rc<str>)> {
+        [
+            ("x-webhook-guard-verdict", Some(Rc::from(verdict))),
+            ("x-webhook-guard-policy", self.policy.clone()),
+            ("x-webhook-guard-provider", self.provider.clone()),
+            ("x-webhook-guard-delivery-id", self.delivery_id.clone()),
+            ("x-webhook-guard-secret-id", self.secret_ids.first().cloned()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
 }
 
 /// A decision and its record.
@@ -339,6 +397,82 @@ pub struct Ruling {
     pub verdict: Verdict,
     /// What there is to say about it.
     pub record: Record,
+}
+
+/// How loud a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loudness {
+    /// The host or the operator's configuration is at fault.
+    Error,
+    /// A request was refused, or would have been.
+    Info,
+}
+
+impl Ruling {
+    /// A refusal that no policy's own status changes.
+    pub fn deny(reason: Reason, record: Record) -> Self {
+        Self { verdict: Verdict::Deny(Denial::from(reason)), record }
+    }
+
+    /// What is told to the host's request under fixed names, for its access log: filter state in Envoy.
+    #[must_use]
+    pub fn filter_state(&self) -> [(&'static str, Option<Cow<'_, str>>); 7] {
+        let record = &self.record;
+        let borrowed = |text: &'static str| Some(Cow::Borrowed(text));
+        [
+            ("webhook_verdict", borrowed(self.verdict.code())),
+            ("webhook_reason", borrowed(self.verdict.reason_code())),
+            ("webhook_policy", record.policy.as_deref().map(Cow::Borrowed)),
+            ("webhook_provider", record.provider.as_deref().map(Cow::Borrowed)),
+            ("webhook_delivery_id", record.delivery_id.as_deref().map(Cow::Borrowed)),
+            ("webhook_secret_id", record.secret_ids.first().map(|id| Cow::Borrowed(id.as_ref()))),
+            ("webhook_checks", Some(Cow::Owned(record.checks()))),
+        ]
+    }
+
+    /// The one line of the log that a refusal or a report has.
+    #[must_use]
+    pub fn log_line(&self, request_id: &str) -> Option<(Loudness, String)> {
+        let loudness = match &self.verdict {
+            Verdict::Deny(denial) if denial.reason.is_fault() => Loudness::Error,
+            Verdict::Deny(_) | Verdict::Report(_) => Loudness::Info,
+            Verdict::Allow(_) | Verdict::Answer(_) => return None,
+        };
+        let (verdict, reason) = (self.verdict.code(), self.verdict.reason_code());
+        let policy = self.record.policy.as_deref().unwrap_or("-");
+        let line = format!("verdict={verdict} reason={reason} policy={policy} request_id={request_id}");
+        Some((loudness, line))
+    }
+
+    /// A line for each check, for those who look closely.
+    pub fn check_lines<'r>(&'r self, request_id: &'r str) -> impl Iterator<Item = String> + 'r {
+        let policy = self.record.policy.as_deref().unwrap_or("-");
+        self.record
+            .trail
+            .iter()
+            .map(move |step| format!("check {step} policy={policy} request_id={request_id}"))
+    }
+
+    /// The host's reply, where the request ends with one.
+    #[must_use]
+    pub fn reply(&self, request_id: &str) -> Option<Reply> {
+        match &self.verdict {
+            Verdict::Deny(denial) => Some(Reply::to(denial, request_id)),
+            Verdict::Answer(answer) => Some(answer.clone()),
+            Verdict::Allow(_) | Verdict::Report(_) => None,
+        }
+    }
+
+    /// Why the host replied, in its own field for that (`%RESPONSE_CODE_DETAILS%`).
+    #[must_use]
+    pub fn details(&self) -> String {
+        let word = match &self.verdict {
+            Verdict::Deny(denial) => denial.reason.code(),
+            Verdict::Answer(_) => "answer",
+            Verdict::Allow(_) | Verdict::Report(_) => "ok",
+        };
+        format!("webhook_guard{{{word}}}")
+    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub mod catalogue;
 pub mod check;
 pub mod config;
 pub mod decision;
+pub mod exchange;
 pub mod handshake;
 pub mod matcher;
 pub mod policy;

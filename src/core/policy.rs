@@ -14,7 +14,7 @@ pub use evaluation::BodyCheck;
 use crate::budget::{Budget, Held};
 use crate::check::source_ip::AddressCheck;
 use crate::check::token::{Place, TokenCheck};
-use crate::decision::{Checks, Denial, Outcome, Pass, Reason, Record, Ruling, Verdict};
+use crate::decision::{CheckKind, CheckStep, Denial, Outcome, Pass, Reason, Record, Ruling, Verdict};
 use crate::handshake::Handshake;
 use crate::matcher::{Match, Selection, Table};
 use crate::policy::disguise::{Address, Disguises, Owner};
@@ -72,6 +72,14 @@ pub struct Leaf {
 }
 
 impl Leaf {
+    const fn kind(&self) -> CheckKind {
+        match self.check {
+            Check::Source(_) => CheckKind::SourceIp,
+            Check::Token(_) => CheckKind::Token,
+            Check::Signature(_) => CheckKind::Signature,
+        }
+    }
+
     /// Whether a handshake of the provider has values signed for anyone with the key of the deliveries.
     fn signs_for_strangers(&self) -> bool {
         self.handshakes.iter().any(|handshake| handshake.signs_for_strangers())
@@ -137,13 +145,15 @@ pub struct Edits {
     pub target: Option<Vec<u8>>,
     /// Headers that are removed.
     pub remove: Vec<Vec<u8>>,
+    /// Headers that are then set.
+    pub set: Vec<(&'static str, Rc<str>)>,
 }
 
 impl Edits {
     /// Whether there is nothing to change.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.target.is_none() && self.remove.is_empty()
+        self.target.is_none() && self.remove.is_empty() && self.set.is_empty()
     }
 
     /// Takes query parameters out of the target, and the path as it was before a proxy in front rewrote it out of the
@@ -297,8 +307,7 @@ impl PolicySet {
             Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
             Choice::Refuse(reason) => {
                 let edits = identity_edits(facts);
-                let failed = Checks { path: Outcome::Fail, ..Checks::default() };
-                let record = Record { checks: failed, ..Record::default() };
+                let record = Record { trail: vec![CheckStep::path(Outcome::Fail)], ..Record::default() };
                 let ruling = Ruling { verdict: Verdict::Deny(Denial::from(reason)), record };
                 Opening { edits, step: Step::Settled(ruling), policy: None }
             }
@@ -387,7 +396,7 @@ fn wrong_method(policies: &[&Rc<Policy>], facts: &Facts<'_>) -> Opening {
         return Opening { edits: identity_edits(facts), step: Step::Settled(ruling), policy: None };
     };
     let mut judgement = Judgement::new(policy, facts);
-    judgement.record.checks.path = Outcome::Fail;
+    judgement.path = Outcome::Fail;
     if is_tunnel(facts) {
         let ruling = judgement.settle(Err(Reason::UpgradeNotAllowed));
         return Opening {
@@ -418,7 +427,7 @@ fn is_tunnel(facts: &Facts<'_>) -> bool {
 /// tell the two apart.
 fn identity_edits(facts: &Facts<'_>) -> Edits {
     let remove = facts.headers.iter().map(|(name, _)| name).filter(|name| is_identity(name));
-    Edits { target: None, remove: remove.map(<[u8]>::to_vec).collect() }
+    Edits { remove: remove.map(<[u8]>::to_vec).collect(), ..Edits::default() }
 }
 
 /// Whether a header of that name claims to be our verdict.
@@ -433,7 +442,8 @@ fn edits<'p>(policies: impl Iterator<Item = &'p Policy> + Clone, facts: &Facts<'
     let is_removed =
         |name: &&[u8]| is_identity(name) || policies.clone().any(|policy| policy.removes_header(name));
     let names = facts.headers.iter().map(|(name, _)| name);
-    let mut edits = Edits { target: None, remove: names.filter(is_removed).map(<[u8]>::to_vec).collect() };
+    let mut edits =
+        Edits { remove: names.filter(is_removed).map(<[u8]>::to_vec).collect(), ..Edits::default() };
     let mut stripping = policies.clone().filter(|policy| policy.forward.strip_token).peekable();
     if stripping.peek().is_some() {
         let is_token = |name: &[u8]| {
@@ -474,7 +484,7 @@ impl Policy {
     /// Judges a request that only a handshake can be, by its method.
     fn shake(self: &Rc<Self>, facts: &Facts<'_>) -> Opening {
         let mut judgement = Judgement::new(self, facts);
-        judgement.record.checks.path = Outcome::Pass;
+        judgement.path = Outcome::Pass;
         let step = match judgement.unsigned_handshake(facts) {
             Some(candidate) => judgement.shake(facts, candidate),
             None => Step::Settled(judgement.settle(Err(Reason::HandshakeRefused))),

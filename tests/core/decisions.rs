@@ -650,8 +650,13 @@ fn the_record_says_who_and_how_far() {
         let record = ruling.record;
         let text = |text: Option<std::rc::Rc<str>>| text.map_or("-".to_owned(), |text| text.to_string());
         let ids = record.secret_ids.join(",");
-        let delivery = text(record.delivery_id);
-        format!("{} {} {delivery} [{ids}] {}", text(record.policy), text(record.provider), record.checks)
+        let delivery = text(record.delivery_id.clone());
+        format!(
+            "{} {} {delivery} [{ids}] {}",
+            text(record.policy.clone()),
+            text(record.provider.clone()),
+            record.checks()
+        )
     };
     let id = "x-github-delivery: d-1";
     for (row, expected) in [

@@ -19,6 +19,7 @@ from harness.client import Request
 from harness.gateway import NOTHING, Gateway
 
 KEY = "handshake-key-0123456789"
+X_KEY = "handshake-key-of-x-0123456789"  # its own: it signs whatever a stranger sends as a CRC
 VERIFY = "verify-token-0123456789"
 # RFC 8032 7.1, test 2: the public key of the private key below.
 ED25519 = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
@@ -31,7 +32,7 @@ def policy(name: str, handshake: object = "answer", *, secret: str = KEY, **extr
 
 
 CONFIG = {"policies": [
-    policy("slack"), policy("zoom"), policy("x"), policy("dropbox"), policy("twitch"), policy("okta"),
+    policy("slack"), policy("zoom"), policy("x", secret=X_KEY), policy("dropbox"), policy("twitch"), policy("okta"),
     policy("cloudevents"), policy("xero"), policy("discord", secret=ED25519),
     policy("trello", public_url="https://hooks.example.com"),
     policy("meta", {"verify_tokens": [{"value": VERIFY}]}),
@@ -85,8 +86,8 @@ def get(target: str, headers: signer.Headers | None = None, method: bytes = b"GE
     return Request(target.encode(), headers or [], method=method)
 
 
-def keyed(text: str) -> bytes:
-    return signer.mac(KEY, text)
+def keyed(text: str, key: str = KEY) -> bytes:
+    return signer.mac(key, text)
 
 
 META = f"/meta?hub.mode=subscribe&hub.verify_token={VERIFY}&hub.challenge=1158201444"
@@ -97,7 +98,7 @@ ANSWERS = {
     "zoom": (lambda: zoom(b'{"event":"endpoint.url_validation","payload":{"plainToken":"%s"}}' % ECHO.encode()),
              200, {"content-type": "application/json"}, {"plainToken": ECHO, "encryptedToken": keyed(ECHO).hex()}),
     "x": (lambda: get(f"/x?crc_token={ECHO}"), 200, {"content-type": "application/json"},
-          {"response_token": "sha256=" + base64.b64encode(keyed(ECHO)).decode()}),
+          {"response_token": "sha256=" + base64.b64encode(keyed(ECHO, X_KEY)).decode()}),
     "dropbox": (lambda: get(f"/dropbox?challenge={ECHO}"), 200, {"content-type": "text/plain"}, ECHO),
     "twitch": (lambda: twitch(b'{"challenge":"%s","subscription":{}}' % ECHO.encode()),
                200, {"content-type": "text/plain"}, ECHO),

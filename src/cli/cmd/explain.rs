@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use webhook_guard_core::check::token::{Place, TokenCheck};
-use webhook_guard_core::decision::{Outcome as Trail, Reason, Ruling, Verdict};
+use webhook_guard_core::decision::{CheckKind, CheckStep, Outcome as Trail, Reason, Ruling, Verdict};
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::policy::requirement::Requirement;
 use webhook_guard_core::policy::{Check, Leaf, Policy, PolicySet};
@@ -246,7 +246,8 @@ fn steps(policy: &Policy, ruling: &Ruling, facts: &Facts<'_>, body: &[u8]) -> Ve
     let is_answer = matches!(ruling.verdict, Verdict::Answer(_));
     let is_handshake = is_answer || reason == Some(Reason::HandshakeRefused);
     // A handshake that the provider signs is judged like a delivery, and what it presents is on record.
-    let is_unsigned = is_handshake && ruling.record.checks.signature == Trail::Skip;
+    let was_asked = |step: &CheckStep| step.kind == CheckKind::Signature && step.outcome != Trail::Skip;
+    let is_unsigned = is_handshake && !ruling.record.trail.iter().any(was_asked);
     let mut steps = Vec::new();
     let mut step = |name: &str, outcome| steps.push(Step { name: name.to_owned(), depth: 0, outcome });
     if reason == Some(Reason::UpgradeNotAllowed) {
@@ -279,7 +280,8 @@ fn steps(policy: &Policy, ruling: &Ruling, facts: &Facts<'_>, body: &[u8]) -> Ve
     let fits = reason != Some(Reason::BodyTooLarge) && length <= policy.max_body_bytes;
     step("max_body_bytes", ask(fits, Reason::BodyTooLarge));
     if let Some(requirement) = &policy.requirement {
-        let tree = Asked { policy, facts, body, reason, is_unsigned };
+        let trail = &ruling.record.trail;
+        let tree = Asked { policy, facts, body, reason, is_unsigned, trail };
         tree.judge(requirement, 0, &mut steps);
     }
     // Whatever else the core refuses for has no check of its own in the configuration.
@@ -302,18 +304,35 @@ struct Asked<'a> {
     reason: Option<Reason>,
     /// Whether it is a handshake that nothing signs.
     is_unsigned: bool,
+    /// What the core says of each check that it came to, the path first.
+    trail: &'a [CheckStep],
 }
 
 impl Asked<'_> {
+    /// How a check went: as the core says where it came to it, else as the check says by itself.
+    fn outcome(&self, index: usize, leaf: &Leaf) -> Outcome {
+        let step = index.checked_add(1).and_then(|place| self.trail.get(place));
+        let by_itself = || match leaf_outcome(leaf, self.facts, self.body) {
+            Ok(more) => Outcome::Pass(more),
+            Err(reason) => Outcome::Fail(reason),
+        };
+        match step.map(|step| (step.outcome, step.reason, &step.secret_id)) {
+            Some((Trail::Pass, _, id)) => {
+                Outcome::Pass(id.as_ref().map_or(String::new(), |id| format!("by the secret {id}")))
+            }
+            Some((Trail::Fail, Some(reason), _)) => Outcome::Fail(reason),
+            _ if self.is_unsigned && matches!(leaf.check, Check::Signature(_)) => {
+                Outcome::Skip("not asked of a handshake")
+            }
+            _ => by_itself(),
+        }
+    }
+
     fn judge(&self, requirement: &Requirement, depth: usize, steps: &mut Vec<Step>) -> bool {
         match requirement {
             Requirement::Check(index) => {
                 let Some(leaf) = self.policy.leaves.get(*index) else { return false };
-                let outcome = match (&leaf.check, leaf_outcome(leaf, self.facts, self.body)) {
-                    (Check::Signature(_), _) if self.is_unsigned => Outcome::Skip("not asked of a handshake"),
-                    (_, Ok(more)) => Outcome::Pass(more),
-                    (_, Err(reason)) => Outcome::Fail(reason),
-                };
+                let outcome = self.outcome(*index, leaf);
                 let holds = outcome.holds();
                 steps.push(Step { name: leaf_name(leaf), depth, outcome });
                 holds
@@ -437,7 +456,7 @@ fn verdict_json(ruling: Option<&Ruling>) -> Value {
         "provider": record.provider.as_deref(),
         "delivery_id": record.delivery_id.as_deref(),
         "secret_ids": record.secret_ids.iter().map(|id| id.to_string()).collect::<Vec<_>>(),
-        "checks": record.checks.to_string(),
+        "checks": record.checks(),
     })
 }
 

@@ -6,7 +6,7 @@
 use super::requirement::State;
 use super::{Check, Leaf, Policy, Step, is_tunnel};
 use crate::budget::{Budget, Share, heap};
-use crate::decision::{Outcome, Reason, Record, Ruling, Verdict};
+use crate::decision::{CheckStep, Outcome, Reason, Record, Ruling, Verdict};
 use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
 use crate::reply::Reply;
 use crate::request::{Facts, Millis};
@@ -19,36 +19,48 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(super) struct Judgement {
     policy: Rc<Policy>,
+    /// What is known of each check.
     states: Vec<State>,
-    running: Vec<(usize, Running)>,
-    /// What each leaf that held adds to the record.
-    secret_ids: Vec<(usize, Rc<str>)>,
-    delivery_ids: Vec<Option<Rc<str>>>,
-    /// The tokens that held, by leaf, and when they are valid: a body can come slowly.
-    tokens: Vec<(usize, Validity)>,
-    /// Which secret signed, by leaf.
-    signer: Vec<(usize, usize)>,
-    pub(super) record: Record,
+    /// What else there is to it, in the same order.
+    progress: Vec<Progress>,
+    /// Whether path, host and method are the policy's.
+    pub(super) path: Outcome,
+    record: Record,
+}
+
+/// One check on its way.
+#[derive(Debug, Default)]
+struct Progress {
+    /// A signature that waits for the rest of the body.
+    running: Option<Box<Running>>,
+    /// The place of the secret with which a signature held.
+    signer: Option<usize>,
+    /// When the token that held is valid: a body can come slowly.
+    validity: Option<Validity>,
+    /// The id of the secret with which it held.
+    secret_id: Option<Rc<str>>,
+    /// The sender's id of the delivery.
+    delivery_id: Option<Rc<str>>,
 }
 
 impl Judgement {
     pub(super) fn new(policy: &Rc<Policy>, facts: &Facts<'_>) -> Self {
-        let delivery_id = |leaf: &Leaf| leaf.delivery_id.as_ref().and_then(|field| field.printable(facts));
+        let progress = |leaf: &Leaf| Progress {
+            delivery_id: leaf.delivery_id.as_ref().and_then(|field| field.printable(facts)),
+            ..Progress::default()
+        };
         Self {
             policy: policy.clone(),
             states: vec![State::Open; policy.leaves.len()],
-            running: Vec::new(),
-            secret_ids: Vec::new(),
-            signer: Vec::new(),
-            tokens: Vec::new(),
-            delivery_ids: policy.leaves.iter().map(delivery_id).collect(),
+            progress: policy.leaves.iter().map(progress).collect(),
+            path: Outcome::Skip,
             record: Record { policy: Some(policy.name.clone()), ..Record::default() },
         }
     }
 
     /// All that the headers tell, cheap before dear.
     pub(super) fn headers(mut self, facts: &Facts<'_>, budget: &Budget) -> Step {
-        self.record.checks.path = Outcome::Pass;
+        self.path = Outcome::Pass;
         let policy = self.policy.clone();
         if is_tunnel(facts) {
             return Step::Settled(self.settle(Err(Reason::UpgradeNotAllowed)));
@@ -129,16 +141,16 @@ impl Judgement {
         let open: Vec<(usize, &Leaf)> =
             leaves.filter(|(index, leaf)| is_kind(&leaf.check) && self.is_open(*index)).collect();
         for (index, leaf) in open {
+            let Some(progress) = self.progress.get_mut(index) else { continue };
             let outcome = match &leaf.check {
                 Check::Source(check) => check.judge(facts.source).map(|()| None),
                 Check::Token(check) => check.judge(facts).map(|secret| {
-                    self.tokens.push((index, secret.validity));
+                    progress.validity = Some(secret.validity);
                     secret.id.clone()
                 }),
                 Check::Signature(check) => match check.begin(facts) {
                     Ok(running) => {
-                        self.running.reserve_exact(1);
-                        self.running.push((index, running));
+                        progress.running = Some(Box::new(running));
                         continue;
                     }
                     Err(reason) => Err(reason),
@@ -151,7 +163,9 @@ impl Judgement {
     /// Judges what the end of the body tells. `could_be_signed` where the body could be a value that a handshake signs.
     fn finish_signatures(&mut self, end: &mut End, could_be_signed: bool) {
         let mut needing = self.needing_body();
-        for (index, running) in std::mem::take(&mut self.running) {
+        for index in 0..self.progress.len() {
+            let running = self.progress.get_mut(index).and_then(|progress| progress.running.take());
+            let Some(running) = running else { continue };
             let body = match running.needs_body() {
                 true if needing > 1 => end.body.clone(),
                 true => end.body.take(),
@@ -164,10 +178,10 @@ impl Judgement {
                 if could_be_signed && signs_for_strangers {
                     return Err(Reason::SignatureMismatch);
                 }
-                if let (Some(slot), Some(id)) = (self.delivery_ids.get_mut(index), verified.delivery_id) {
-                    *slot = Some(id);
+                if let Some(progress) = self.progress.get_mut(index) {
+                    progress.delivery_id = verified.delivery_id.or(progress.delivery_id.take());
+                    progress.signer = Some(verified.secret);
                 }
-                self.signer.push((index, verified.secret));
                 Ok(verified.secret_id)
             });
             self.note(index, outcome);
@@ -177,9 +191,9 @@ impl Judgement {
     /// A token that was valid when the headers came may not be any more. Says whether one is not.
     fn expire_tokens(&mut self, now: Millis) -> bool {
         let mut has_expired = false;
-        for (index, validity) in std::mem::take(&mut self.tokens) {
-            if !validity.admits(now) {
-                self.secret_ids.retain(|(leaf, _)| *leaf != index);
+        for index in 0..self.progress.len() {
+            let validity = self.progress.get(index).and_then(|progress| progress.validity);
+            if validity.is_some_and(|validity| !validity.admits(now)) {
                 self.note(index, Err(Reason::TokenMismatch));
                 has_expired = true;
             }
@@ -187,36 +201,36 @@ impl Judgement {
         has_expired
     }
 
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.progress.iter().filter_map(|progress| progress.running.as_deref())
+    }
+
+    fn running_mut(&mut self) -> impl Iterator<Item = &mut Running> {
+        self.progress.iter_mut().filter_map(|progress| progress.running.as_deref_mut())
+    }
+
     /// How many checks need the whole body at its end.
     fn needing_body(&self) -> usize {
-        self.running.iter().filter(|(_, running)| running.needs_body()).count()
+        self.running().filter(|running| running.needs_body()).count()
     }
 
     /// The bytes that are kept of the request until it ends.
     fn kept_bytes(&self) -> usize {
-        let running = self.running.iter().map(|(_, running)| running.kept_bytes());
-        let ids = self.delivery_ids.iter().flatten().map(|id| id.len().saturating_add(16));
-        let vectors = [
-            heap(&self.states),
-            heap(&self.running),
-            heap(&self.secret_ids),
-            heap(&self.delivery_ids),
-            heap(&self.tokens),
-            heap(&self.record.secret_ids),
-        ];
+        let beside = size_of::<Running>().saturating_add(16);
+        let running = self.running().map(|running| running.kept_bytes().saturating_add(beside));
+        let ids = self.progress.iter().filter_map(|progress| progress.delivery_id.as_ref());
+        let ids = ids.map(|id| id.len().saturating_add(16));
+        let vectors = [heap(&self.states), heap(&self.progress)];
         vectors.into_iter().chain(running).chain(ids).fold(0, usize::saturating_add)
     }
 
     fn note(&mut self, index: usize, outcome: Result<Option<Rc<str>>, Reason>) {
-        let state = match outcome {
-            Ok(id) => {
-                self.secret_ids.extend(id.map(|id| (index, id)));
-                State::Held
-            }
-            Err(reason) => State::Failed(reason),
+        let (state, secret_id) = match outcome {
+            Ok(id) => (State::Held, id),
+            Err(reason) => (State::Failed(reason), None),
         };
-        if let Some(slot) = self.states.get_mut(index) {
-            *slot = state;
+        if let (Some(slot), Some(progress)) = (self.states.get_mut(index), self.progress.get_mut(index)) {
+            (*slot, progress.secret_id) = (state, secret_id);
         }
     }
 
@@ -243,8 +257,12 @@ impl Judgement {
             return Step::Settled(self.settle(Ok(())));
         }
         // A signature that a branch already settled needs no hashing.
-        let running = std::mem::take(&mut self.running);
-        self.running = running.into_iter().filter(|(index, _)| self.is_open(*index)).collect();
+        for index in 0..self.progress.len() {
+            let is_open = self.is_open(index);
+            if let Some(progress) = self.progress.get_mut(index).filter(|_| !is_open) {
+                progress.running = None;
+            }
+        }
         let shapes = self.policy.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
         let signed = shapes.filter(|shape| shape.is_signed);
         let handshakes = signed.filter_map(|shape| shape.recognise(facts)).collect();
@@ -271,22 +289,14 @@ impl Judgement {
     /// a token's.
     fn record(&self, is_accepted: bool) -> Record {
         let mut record = self.record.clone();
-        for (leaf, state) in self.policy.leaves.iter().zip(&self.states) {
-            let trail = match leaf.check {
-                Check::Source(_) => &mut record.checks.source_ip,
-                Check::Token(_) => &mut record.checks.token,
-                Check::Signature(_) => &mut record.checks.signature,
-            };
-            *trail = match (state, *trail) {
-                (State::Held, _) | (_, Outcome::Pass) => Outcome::Pass,
-                (State::Failed(_), _) | (State::Open, Outcome::Fail) => Outcome::Fail,
-                (State::Open, Outcome::Skip) => Outcome::Skip,
-            };
-        }
+        record.trail = self.trail();
         let signs = |index: usize| self.policy.signature(index).is_some();
-        let of_signatures = self.secret_ids.iter().filter(|(index, _)| signs(*index));
-        let of_tokens = self.secret_ids.iter().filter(|(index, _)| !signs(*index));
-        record.secret_ids = of_signatures.chain(of_tokens).map(|(_, id)| id.clone()).collect();
+        let ids = |of_signatures: bool| {
+            let all = self.progress.iter().enumerate();
+            all.filter(move |(index, _)| signs(*index) == of_signatures)
+                .filter_map(|(_, progress)| progress.secret_id.clone())
+        };
+        record.secret_ids = ids(true).chain(ids(false)).collect();
         let has_held = |index: usize| self.states.get(index) == Some(&State::Held);
         // Both of one leaf: a delivery is not to be named after another provider's header.
         let best = |says_something: &dyn Fn(usize) -> bool| {
@@ -295,12 +305,33 @@ impl Judgement {
                 .min_by_key(|index| (!has_held(*index), !signs(*index)))
         };
         let named = |index: usize| self.policy.leaves.get(index).is_some_and(|leaf| leaf.provider.is_some());
-        let with_id = |index: usize| self.delivery_ids.get(index).is_some_and(Option::is_some);
+        let delivery_id = |index: usize| self.progress.get(index).and_then(|one| one.delivery_id.clone());
+        let with_id = |index: usize| delivery_id(index).is_some();
         if let Some(index) = best(&named).or_else(|| best(&with_id)) {
             record.provider = self.policy.leaves.get(index).and_then(|leaf| leaf.provider.clone());
-            record.delivery_id = self.delivery_ids.get(index).cloned().flatten();
+            record.delivery_id = delivery_id(index);
         }
         record
+    }
+
+    /// A line for each check: the path first, then the policy's own in its order.
+    fn trail(&self) -> Vec<CheckStep> {
+        let own = self.policy.leaves.iter().zip(&self.states).zip(&self.progress);
+        let own = own.map(|((leaf, state), progress)| {
+            let (outcome, reason) = match state {
+                State::Held => (Outcome::Pass, None),
+                State::Failed(reason) => (Outcome::Fail, Some(*reason)),
+                State::Open => (Outcome::Skip, None),
+            };
+            CheckStep {
+                kind: leaf.kind(),
+                provider: leaf.provider.clone(),
+                outcome,
+                reason,
+                secret_id: progress.secret_id.clone(),
+            }
+        });
+        std::iter::once(CheckStep::path(self.path)).chain(own).collect()
     }
 }
 
@@ -333,7 +364,7 @@ impl BodyCheck {
             return ControlFlow::Break(self.settle(Err(Reason::BodyTooLarge)));
         }
         self.could_be_signed = self.could_be_signed && chunk.iter().all(may_be_signed);
-        for (_, running) in &mut self.judgement.running {
+        for running in self.judgement.running_mut() {
             running.update(chunk);
         }
         for candidate in &mut self.handshakes {
@@ -399,7 +430,7 @@ impl BodyCheck {
     fn answer(&mut self) -> Option<Result<Reply, ()>> {
         let candidates = std::mem::take(&mut self.handshakes);
         let leaf = self.judgement.policy.handshakes.as_ref()?.leaf;
-        let secret = self.judgement.signer.iter().find(|(index, _)| *index == leaf)?.1;
+        let secret = self.judgement.progress.get(leaf)?.signer?;
         let key = self.judgement.policy.signature(leaf)?.secrets.get(secret).map(|secret| &secret.value);
         candidates.into_iter().find_map(|candidate| candidate.answer(key))
     }

@@ -1,0 +1,286 @@
+//! One request through the guard, as a machine of values: what the host tells goes in as events, what it is to do comes
+//! out as acts.
+//!
+//! Responsible for everything that a shell would otherwise have to decide: when the head is held, when a request goes on,
+//! when a reply is due, what the upstream is told. A shell translates the host's callbacks into these calls and carries
+//! the acts out; whatever fails on the way is told by [`Exchange::fault`].
+//!
+//! ```text
+//!  headers ──► Continue (left alone, or accepted) │ Reply │ Pause (the body decides)
+//!  body    ──► Pause, piece by piece; Reply as soon as there is too much of it
+//!  end     ──► ReadBody ──► whole_body ─┐   only where a check needs the body once more
+//!     │                                 ▼
+//!     └────────────────► ConfirmRoute ──► route ──► Continue    only where the head is gone already
+//!     └────────────────► Redact ──► redact ──► Reply            only where a URL may hold a token
+//! ```
+
+use crate::config::Configuration;
+use crate::decision::{Reason, Record, Ruling, Verdict};
+use crate::policy::{BodyCheck, Edits, Mode, Opening, Step, is_identity};
+use crate::reply::{self, Reply};
+use crate::request::{Facts, Headers, Millis};
+use crate::signature::End;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+/// What the host is to do, in this order.
+#[derive(Debug)]
+#[must_use]
+pub struct Acts {
+    /// What is changed in the request's headers.
+    pub edits: Edits,
+    /// What is made known: filter state, metrics, log.
+    pub decision: Option<Ruling>,
+    /// What happens to the request.
+    pub next: Next,
+}
+
+/// What happens to the request.
+#[derive(Debug)]
+pub enum Next {
+    /// It goes on.
+    Continue,
+    /// It waits for the rest of its body, or has been answered.
+    Pause,
+    /// The host's reply ends it.
+    Reply(Reply),
+    /// The whole body is to be told by [`Exchange::whole_body`]: so many bytes.
+    ReadBody(usize),
+    /// The policy that the route names now is to be told by [`Exchange::route`].
+    ConfirmRoute,
+    /// The request's headers are to be told by [`Exchange::redact`].
+    Redact,
+}
+
+impl Acts {
+    fn only(next: Next) -> Self {
+        Self { edits: Edits::default(), decision: None, next }
+    }
+}
+
+/// Where a request is. What is left behind while a state changes is a refusal.
+#[derive(Debug, Default)]
+enum State {
+    /// It does not go on; also before its headers came.
+    #[default]
+    Refused,
+    /// Its body is awaited.
+    Reading(Box<BodyCheck>),
+    /// It is accepted if the route is still the one that was judged.
+    Confirming(Ruling),
+    /// It is refused, and its URL is to be logged without tokens.
+    Redacting(Ruling),
+    /// It goes on.
+    Passed,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Exchange {
+    configuration: Rc<Configuration>,
+    state: State,
+    /// How many bytes of the body have come.
+    received: usize,
+    request_id: String,
+    /// The policy that the route named when the request was judged.
+    route_policy: Option<Vec<u8>>,
+    /// Whether the upstream is told the verdict.
+    tells_identity: bool,
+}
+
+impl Exchange {
+    /// A request of which nothing is known yet.
+    #[must_use]
+    pub const fn new(configuration: Rc<Configuration>) -> Self {
+        Self {
+            configuration,
+            state: State::Refused,
+            received: 0,
+            request_id: String::new(),
+            route_policy: None,
+            tells_identity: false,
+        }
+    }
+
+    /// The request's id, for the log; empty where it has none that can stand there.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// How many bytes of the body have been told.
+    #[must_use]
+    pub const fn received(&self) -> usize {
+        self.received
+    }
+
+    /// Whether more of the body is awaited.
+    #[must_use]
+    pub const fn is_reading(&self) -> bool {
+        matches!(self.state, State::Reading(_))
+    }
+
+    /// What there is to say about a request whose body is awaited.
+    #[must_use]
+    pub fn record(&self) -> Option<Record> {
+        match &self.state {
+            State::Reading(check) => Some(check.record()),
+            State::Refused | State::Confirming(_) | State::Redacting(_) | State::Passed => None,
+        }
+    }
+
+    /// The headers have come.
+    pub fn headers(&mut self, facts: &Facts<'_>) -> Acts {
+        self.request_id = reply::request_id(facts.headers.first(b"x-request-id")).to_owned();
+        self.route_policy = facts.route_policy.map(<[u8]>::to_vec);
+        let holds = self.configuration.hold_request_head;
+        let Opening { edits, step, policy } = self.configuration.policies.open(facts);
+        self.tells_identity = policy.as_ref().is_some_and(|policy| policy.tells_identity(holds));
+        let mut acts = match step {
+            Step::Leave => {
+                self.state = State::Passed;
+                Acts::only(Next::Continue)
+            }
+            // The URL of what the headers refuse has been redacted by `open`.
+            Step::Settled(ruling) if is_refused(&ruling) => self.refuse(ruling),
+            Step::Settled(ruling) => self.accept(ruling),
+            Step::AwaitBody(check) if holds => {
+                self.state = State::Reading(Box::new(check));
+                Acts::only(Next::Pause)
+            }
+            Step::AwaitBody(check) => {
+                // The head goes on now, and after this there are no headers to write to. Nothing of the request leaves
+                // the filter that holds it before the end of its body, and it is verified by then or refused.
+                let mut acts = Acts::only(Next::Continue);
+                let is_enforced = policy.is_some_and(|policy| policy.mode == Mode::Enforce);
+                if std::mem::take(&mut self.tells_identity) && is_enforced && check.only_length_is_open() {
+                    acts.edits.set = check.record().identity("verified");
+                }
+                self.state = State::Reading(Box::new(check));
+                acts
+            }
+        };
+        acts.edits = Edits { set: acts.edits.set, ..edits };
+        acts
+    }
+
+    /// A piece of the body has come.
+    pub fn body(&mut self, piece: &[u8]) -> Acts {
+        match std::mem::take(&mut self.state) {
+            State::Passed => {
+                self.state = State::Passed;
+                Acts::only(Next::Continue)
+            }
+            State::Reading(check) => {
+                self.received = self.received.saturating_add(piece.len());
+                match check.update(piece) {
+                    ControlFlow::Continue(check) => {
+                        self.state = State::Reading(Box::new(check));
+                        Acts::only(Next::Pause)
+                    }
+                    ControlFlow::Break(ruling) => self.settle(ruling),
+                }
+            }
+            State::Refused | State::Confirming(_) | State::Redacting(_) => Acts::only(Next::Pause),
+        }
+    }
+
+    /// Trailers have come: the headers among them that claim to be our verdict, by name. The body ends with them.
+    pub fn trailers<'t>(&self, trailers: &'t Headers) -> impl Iterator<Item = &'t [u8]> {
+        trailers.iter().map(|(name, _)| name).filter(|name| is_identity(name))
+    }
+
+    /// The request has ended: every byte of its body has been told.
+    pub fn end(&mut self, now: Millis) -> Acts {
+        match std::mem::take(&mut self.state) {
+            State::Passed => {
+                self.state = State::Passed;
+                Acts::only(Next::Continue)
+            }
+            State::Reading(check) => match check.close() {
+                ControlFlow::Break(ruling) => self.settle(ruling),
+                ControlFlow::Continue(check) if check.needs_body() => {
+                    self.state = State::Reading(Box::new(check));
+                    Acts::only(Next::ReadBody(self.received))
+                }
+                ControlFlow::Continue(check) => self.settle(check.finish(End { now, body: None })),
+            },
+            State::Refused | State::Confirming(_) | State::Redacting(_) => Acts::only(Next::Pause),
+        }
+    }
+
+    /// The whole body, as it was asked for.
+    pub fn whole_body(&mut self, body: Vec<u8>, now: Millis) -> Acts {
+        match std::mem::take(&mut self.state) {
+            State::Reading(check) => self.settle(check.finish(End { now, body: Some(body) })),
+            State::Refused | State::Confirming(_) | State::Redacting(_) | State::Passed => self.fault(),
+        }
+    }
+
+    /// The policy that the route names now, as it was asked for. The route judged is to be the route taken, but Envoy
+    /// forgets its choice when a header is changed.
+    pub fn route(&mut self, policy: Option<&[u8]>) -> Acts {
+        match std::mem::take(&mut self.state) {
+            State::Confirming(ruling) if policy == self.route_policy.as_deref() => {
+                self.state = State::Passed;
+                Acts { decision: Some(ruling), ..Acts::only(Next::Continue) }
+            }
+            _ => self.fault(),
+        }
+    }
+
+    /// The request's headers, as they were asked for: the URL of a refused request is logged without the tokens of any
+    /// policy.
+    pub fn redact(&mut self, headers: &Headers) -> Acts {
+        let State::Redacting(ruling) = std::mem::take(&mut self.state) else { return self.fault() };
+        let target = headers.first(b":path").and_then(|target| self.configuration.policies.redacted(target));
+        let mut acts = self.refuse(ruling);
+        acts.edits.target = target;
+        acts
+    }
+
+    /// The host failed: nothing is known, so the request is refused.
+    pub fn fault(&mut self) -> Acts {
+        self.state = State::Refused;
+        self.refuse(Ruling::deny(Reason::HostFault, Record::default()))
+    }
+
+    /// Decided by its body.
+    fn settle(&mut self, ruling: Ruling) -> Acts {
+        if !is_refused(&ruling) {
+            return self.accept(ruling);
+        }
+        // A head that is not held is gone by now.
+        if self.configuration.hold_request_head && self.configuration.policies.knows_tokens_in_queries() {
+            self.state = State::Redacting(ruling);
+            return Acts::only(Next::Redact);
+        }
+        self.refuse(ruling)
+    }
+
+    fn accept(&mut self, ruling: Ruling) -> Acts {
+        let mut edits = Edits::default();
+        if self.tells_identity {
+            let word = if matches!(ruling.verdict, Verdict::Report(_)) { "reported" } else { "verified" };
+            edits.set = ruling.record.identity(word);
+        }
+        if self.configuration.hold_request_head {
+            self.state = State::Passed;
+            return Acts { edits, decision: Some(ruling), next: Next::Continue };
+        }
+        self.state = State::Confirming(ruling);
+        Acts { edits, decision: None, next: Next::ConfirmRoute }
+    }
+
+    fn refuse(&mut self, ruling: Ruling) -> Acts {
+        self.state = State::Refused;
+        let reply = ruling.reply(&self.request_id);
+        let next = reply.map_or(Next::Pause, Next::Reply);
+        Acts { edits: Edits::default(), decision: Some(ruling), next }
+    }
+}
+
+/// Whether the request ends here: refused, or answered.
+const fn is_refused(ruling: &Ruling) -> bool {
+    matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
+}
