@@ -5,4 +5,5 @@
 
 pub mod authority;
 pub mod path;
+pub mod percent;
 pub mod query;

@@ -52,6 +52,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("serde_json", &["core/config/"]),
     ("prost", &["core/config/"]),
     ("prost_types", &["core/config/"]),
+    ("percent_encoding", &["core/uri/percent.rs"]),
     ("strsim", &["core/config/"]),
     ("hmac", &["core/signature/hmac.rs"]),
     ("sha1", &["core/signature/hmac.rs"]),

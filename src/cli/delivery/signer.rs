@@ -21,7 +21,7 @@ use webhook_guard_core::signature::key::{Algorithm, Key};
 use webhook_guard_core::signature::template::{Body, Rendered, Values};
 use webhook_guard_core::signature::timestamp::Unit;
 use webhook_guard_core::signature::{Expected, SignatureCheck};
-use webhook_guard_core::uri::query;
+use webhook_guard_core::uri::{percent, query};
 
 /// The key and the token of someone who does not know the right one.
 const STRANGER: &str = "webhook-guard: a stranger's guess";
@@ -275,20 +275,12 @@ fn write(capture: &mut Capture, field: &Field, value: &str) -> Result<(), String
     Ok(())
 }
 
-/// Adds a query parameter, escaped (RFC 3986 2.1).
+/// Adds a query parameter, escaped.
 fn append(target: &mut String, name: &str, value: &str) {
     target.push(if target.contains('?') { '&' } else { '?' });
-    target.push_str(&escaped(name));
+    target.push_str(&percent::encode(name));
     target.push('=');
-    target.push_str(&escaped(value));
-}
-
-fn escaped(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
+    target.push_str(&percent::encode(value));
 }
 
 /// Writes a value into a JSON body; bytes that say it already stay as they are.

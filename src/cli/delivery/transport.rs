@@ -4,7 +4,7 @@
 //! must arrive as they are, which ordinary clients prevent. Tells the guard's own refusals by the form that the core
 //! gives them. Refuses to know what a request is for.
 
-use crate::input::capture::Capture;
+use crate::input::capture::{Capture, host_and_port};
 use crate::output::terminal::Failure;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -56,9 +56,10 @@ impl Gateway {
             "https" => 443,
             other => return Err(Failure::new(format!("{name}: {other} is neither http nor https"))),
         };
-        let (host, port) =
-            split(&url.authority).ok_or_else(|| Failure::new(format!("{name}: is not a URL with a host")))?;
-        let port = port.unwrap_or(default_port);
+        let (host, port) = host_and_port(&url.authority)
+            .filter(|(host, _)| !host.is_empty())
+            .ok_or_else(|| Failure::new(format!("{name}: is not a URL with a host")))?;
+        let port = port.trim_start_matches(':').parse().unwrap_or(default_port);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let mut addresses = (bare, port).to_socket_addrs().map_err(|error| fail(&error))?.peekable();
         addresses.peek().ok_or_else(|| fail(&"has no address"))?;
@@ -110,19 +111,6 @@ impl fmt::Display for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
-}
-
-/// Host and port of an authority, IPv6 in brackets.
-fn split(authority: &str) -> Option<(&str, Option<u16>)> {
-    let end = authority.rfind(']').unwrap_or_default();
-    let (host, port) = match authority.rfind(':').filter(|colon| *colon > end) {
-        Some(colon) => {
-            let (host, port) = authority.split_at_checked(colon)?;
-            (host, Some(port.strip_prefix(':')?.parse().ok()?))
-        }
-        None => (authority, None),
-    };
-    (!host.is_empty()).then_some((host, port))
 }
 
 /// The certificates that the system trusts, as curl does: a gateway's own may be signed by a company's.

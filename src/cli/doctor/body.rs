@@ -8,6 +8,7 @@ use super::json::{Blanks, Escapes, Tree};
 use super::miss::{Candidate, Candidates, Miss, NOTHING};
 use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use std::io::Read;
+use webhook_guard_core::uri::percent;
 
 /// No body is unpacked further than this, whatever it claims to hold.
 const LARGEST: u64 = 64 << 20;
@@ -229,27 +230,9 @@ fn forms<'d>(body: &'d [u8]) -> Vec<(Make<'d>, Miss)> {
     ]
 }
 
-/// The value of the escape `%xx` at the start.
-fn escape(text: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = text else { return None };
-    let digits = [*high, *low];
-    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
-}
-
-fn decoded(mut rest: &[u8], plus_is_blank: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(rest.len());
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        match escape(&[&[*first], behind.get(..2).unwrap_or_default()].concat()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None if *first == b'+' && plus_is_blank => out.push(b' '),
-            None => out.push(*first),
-        }
-    }
-    out
+fn decoded(body: &[u8], plus_is_blank: bool) -> Vec<u8> {
+    let blank = |byte: &u8| if plus_is_blank && *byte == b'+' { b' ' } else { *byte };
+    percent::decode(&body.iter().map(blank).collect::<Vec<_>>()).into_owned()
 }
 
 fn recased(body: &[u8], case: fn(&u8) -> u8) -> Vec<u8> {
@@ -271,9 +254,9 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
     let blanks = [
         (Blanks::Minified, "without blanks"),
         (Blanks::Python, "with a blank behind each comma and colon, as Python's json.dumps writes it"),
-        (Blanks::Lines(2), "over several lines, indented by 2"),
-        (Blanks::Lines(4), "over several lines, indented by 4"),
-        (Blanks::Tabs, "over several lines, indented by tabs"),
+        (Blanks::Lines(b"  "), "over several lines, indented by 2"),
+        (Blanks::Lines(b"    "), "over several lines, indented by 4"),
+        (Blanks::Lines(b"\t"), "over several lines, indented by tabs"),
     ];
     let escapes = [
         (Escapes::Kept, ""),
@@ -300,7 +283,7 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
                 (true, ..) => "body-sorted-keys",
                 (_, Escapes::Kept, Blanks::Minified) => "body-minified",
                 (_, Escapes::Kept, Blanks::Python) => "body-python-separators",
-                (_, Escapes::Kept, Blanks::Lines(_) | Blanks::Tabs) => "body-pretty",
+                (_, Escapes::Kept, Blanks::Lines(_)) => "body-pretty",
                 (_, Escapes::Least | Escapes::Ascii, _) => "body-unicode-escapes",
                 (_, Escapes::Slash | Escapes::AsciiAndSlash, _) => "body-slash-escapes",
                 (_, Escapes::Html, _) => "body-html-escapes",
@@ -309,8 +292,9 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
             let ended = if end.is_empty() { "" } else { ", with a newline at its end" };
             let cause = format!("The sender signed the JSON {words}{escape_words}{order}{ended}.");
             let tree = tree.clone();
-            let make: Make<'d> =
-                Box::new(move || Some([&tree.write(blanks, is_sorted, escapes), end.as_bytes()].concat()));
+            let make: Make<'d> = Box::new(move || {
+                Some([&tree.write(blanks, is_sorted, escapes).ok()?, end.as_bytes()].concat())
+            });
             (make, Miss::new(code, cause, "send the bytes that it signs", RAW))
         });
     // The text of a body that was itself written as a JSON text.

@@ -1,11 +1,18 @@
 //! JSON written anew, as the libraries of the usual languages write it.
 //!
 //! Responsible for keeping every value as it stands but for what a rewriting is about: blanks, the order of keys,
-//! escapes in texts. Refuses bodies that are no JSON, or nested too deep.
+//! escapes in texts. Bodies that are no JSON, or nested too deep, are not rewritten.
+
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+use std::io::{self, Write};
 
 const DEEPEST: usize = 200;
 
 /// A JSON value; texts without their quotes, numbers and words as they stand.
+///
+/// `serde_json` says what is JSON, and writes blanks and texts. This tree and its reading are made by hand: in a `Value`
+/// a number loses how it was written, a text its escapes, a key that stands twice its first value, and a body that is
+/// not UTF-8, or has half a surrogate pair, cannot be one.
 pub(crate) enum Tree<'b> {
     Word(&'b [u8]),
     Text(&'b [u8]),
@@ -20,10 +27,8 @@ pub(crate) enum Blanks {
     Minified,
     /// A blank behind each comma and colon, as Python writes it.
     Python,
-    /// A line a value, indented by that many blanks.
-    Lines(usize),
-    /// The same with tabs.
-    Tabs,
+    /// A line a value, indented by that.
+    Lines(&'static [u8]),
 }
 
 /// How texts are escaped.
@@ -47,119 +52,107 @@ impl<'b> Tree<'b> {
     /// Reads a body that is JSON and nothing else.
     pub(crate) fn read(body: &'b [u8]) -> Option<Self> {
         serde_json::from_slice::<serde::de::IgnoredAny>(body).ok()?;
-        let mut rest = body;
-        value(&mut rest, 0)
+        value(&mut &*body, 0)
     }
 
     /// Writes it.
-    pub(crate) fn write(&self, blanks: Blanks, is_sorted: bool, escapes: Escapes) -> Vec<u8> {
+    pub(crate) fn write(&self, blanks: Blanks, is_sorted: bool, escapes: Escapes) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        self.write_into(&mut out, blanks, is_sorted, escapes, 0);
-        out
+        let indented = |indent| PrettyFormatter::with_indent(indent);
+        match blanks {
+            Blanks::Minified => self.put(&mut out, &mut CompactFormatter, is_sorted, escapes),
+            Blanks::Python => self.put(&mut out, &mut PythonFormatter, is_sorted, escapes),
+            Blanks::Lines(indent) => self.put(&mut out, &mut indented(indent), is_sorted, escapes),
+        }?;
+        Ok(out)
     }
 
-    fn write_into(&self, out: &mut Vec<u8>, blanks: Blanks, is_sorted: bool, escapes: Escapes, depth: usize) {
-        let inner = depth.saturating_add(1);
+    fn put(
+        &self,
+        out: &mut Vec<u8>,
+        form: &mut impl Formatter,
+        is_sorted: bool,
+        escapes: Escapes,
+    ) -> io::Result<()> {
         match self {
-            Self::Word(word) => out.extend_from_slice(word),
-            Self::Text(text) => quoted(out, text, escapes),
-            Self::List(items) if items.is_empty() => out.extend_from_slice(b"[]"),
-            Self::Object(members) if members.is_empty() => out.extend_from_slice(b"{}"),
+            Self::Word(word) => out.write_all(word),
+            Self::Text(text) => out.write_all(&quoted(text, escapes)),
             Self::List(items) => {
-                out.push(b'[');
+                form.begin_array(out)?;
                 for (index, item) in items.iter().enumerate() {
-                    comma(out, blanks, index, inner);
-                    item.write_into(out, blanks, is_sorted, escapes, inner);
+                    form.begin_array_value(out, index == 0)?;
+                    item.put(out, form, is_sorted, escapes)?;
+                    form.end_array_value(out)?;
                 }
-                line(out, blanks, depth);
-                out.push(b']');
+                form.end_array(out)
             }
             Self::Object(members) => {
                 let mut order: Vec<&(&[u8], Tree<'_>)> = members.iter().collect();
                 if is_sorted {
                     order.sort_by_key(|(key, _)| *key);
                 }
-                out.push(b'{');
+                form.begin_object(out)?;
                 for (index, (key, value)) in order.into_iter().enumerate() {
-                    comma(out, blanks, index, inner);
-                    quoted(out, key, escapes);
-                    out.extend_from_slice(if blanks == Blanks::Minified { b":" } else { b": " });
-                    value.write_into(out, blanks, is_sorted, escapes, inner);
+                    form.begin_object_key(out, index == 0)?;
+                    out.write_all(&quoted(key, escapes))?;
+                    form.end_object_key(out)?;
+                    form.begin_object_value(out)?;
+                    value.put(out, form, is_sorted, escapes)?;
+                    form.end_object_value(out)?;
                 }
-                line(out, blanks, depth);
-                out.push(b'}');
+                form.end_object(out)
             }
         }
     }
 }
 
-fn comma(out: &mut Vec<u8>, blanks: Blanks, index: usize, depth: usize) {
-    if index > 0 {
-        out.extend_from_slice(if blanks == Blanks::Python { b", " } else { b"," });
+/// The blanks of Python's `json.dumps`.
+struct PythonFormatter;
+
+impl Formatter for PythonFormatter {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, is_first: bool) -> io::Result<()> {
+        out.write_all(if is_first { b"" } else { b", " })
     }
-    line(out, blanks, depth);
-}
 
-fn line(out: &mut Vec<u8>, blanks: Blanks, depth: usize) {
-    let (byte, count) = match blanks {
-        Blanks::Minified | Blanks::Python => return,
-        Blanks::Lines(indent) => (b' ', indent.saturating_mul(depth)),
-        Blanks::Tabs => (b'\t', depth),
-    };
-    out.push(b'\n');
-    out.extend(std::iter::repeat_n(byte, count));
-}
-
-fn quoted(out: &mut Vec<u8>, raw: &[u8], escapes: Escapes) {
-    out.push(b'"');
-    match escapes {
-        Escapes::Kept => out.extend_from_slice(raw),
-        _ => match unescaped(raw) {
-            Some(text) => text.chars().for_each(|one| escape(out, one, escapes)),
-            None => out.extend_from_slice(raw),
-        },
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, is_first: bool) -> io::Result<()> {
+        self.begin_array_value(out, is_first)
     }
-    out.push(b'"');
-}
 
-/// The text; nothing where it is none in UTF-8, such as half a surrogate pair.
-fn unescaped(raw: &[u8]) -> Option<String> {
-    if !raw.contains(&b'\\') {
-        return std::str::from_utf8(raw).ok().map(str::to_owned);
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
     }
-    serde_json::from_slice(&[b"\"", raw, b"\""].concat()).ok()
 }
 
-fn escape(out: &mut Vec<u8>, one: char, escapes: Escapes) {
-    let ascii = matches!(escapes, Escapes::Ascii | Escapes::AsciiAndSlash);
-    let slash = matches!(escapes, Escapes::Slash | Escapes::AsciiAndSlash);
-    let html = escapes == Escapes::Html && matches!(one, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
-    let short: Option<&[u8]> = match one {
-        '"' => Some(b"\\\""),
-        '\\' => Some(b"\\\\"),
-        '\n' => Some(b"\\n"),
-        '\r' => Some(b"\\r"),
-        '\t' => Some(b"\\t"),
-        '\u{8}' => Some(b"\\b"),
-        '\u{c}' => Some(b"\\f"),
-        '/' if slash => Some(b"\\/"),
-        _ => None,
-    };
-    let mut buffer = [0; 4];
-    if let Some(short) = short {
-        out.extend_from_slice(short);
-    } else if one < ' ' || html || (ascii && !one.is_ascii()) {
-        let mut units = [0; 2];
-        for unit in one.encode_utf16(&mut units) {
-            out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+/// The text in quotes; as it stands where it is none in UTF-8, such as half a surrogate pair.
+fn quoted(raw: &[u8], escapes: Escapes) -> Vec<u8> {
+    let kept = [b"\"", raw, b"\""].concat();
+    if escapes == Escapes::Kept {
+        return kept;
+    }
+    let read: Option<String> = serde_json::from_slice(&kept).ok();
+    // What must be escaped is; all else that is asked for occurs in no escape.
+    let Some(least) = read.and_then(|text| serde_json::to_string(&text).ok()) else { return kept };
+    let is_ascii = matches!(escapes, Escapes::Ascii | Escapes::AsciiAndSlash);
+    let has_slash = matches!(escapes, Escapes::Slash | Escapes::AsciiAndSlash);
+    let mut text = String::with_capacity(least.len());
+    for one in least.chars() {
+        let is_html = escapes == Escapes::Html && matches!(one, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+        if one == '/' && has_slash {
+            text.push_str("\\/");
+        } else if is_html || (is_ascii && !one.is_ascii()) {
+            text.extend(one.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            text.push(one);
         }
-    } else {
-        out.extend_from_slice(one.encode_utf8(&mut buffer).as_bytes());
     }
+    text.into_bytes()
 }
 
-fn blank(rest: &mut &[u8]) {
-    *rest = rest.trim_ascii_start();
+/// Skips what stands between values: the body is known to be JSON.
+fn skip(rest: &mut &[u8]) {
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b':');
+    let start = rest.iter().position(|byte| !is_between(byte)).unwrap_or(rest.len());
+    *rest = rest.get(start..).unwrap_or_default();
 }
 
 fn take(rest: &mut &[u8], byte: u8) -> Option<()> {
@@ -172,19 +165,16 @@ fn value<'b>(rest: &mut &'b [u8], depth: usize) -> Option<Tree<'b>> {
         return None;
     }
     let inner = depth.saturating_add(1);
-    blank(rest);
+    skip(rest);
     match rest.first()? {
         b'"' => text(rest).map(Tree::Text),
         b'[' => {
             let mut items = Vec::new();
             take(rest, b'[')?;
             loop {
-                blank(rest);
+                skip(rest);
                 if take(rest, b']').is_some() {
                     return Some(Tree::List(items));
-                }
-                if !items.is_empty() {
-                    take(rest, b',')?;
                 }
                 items.push(value(rest, inner)?);
             }
@@ -193,17 +183,11 @@ fn value<'b>(rest: &mut &'b [u8], depth: usize) -> Option<Tree<'b>> {
             let mut members = Vec::new();
             take(rest, b'{')?;
             loop {
-                blank(rest);
+                skip(rest);
                 if take(rest, b'}').is_some() {
                     return Some(Tree::Object(members));
                 }
-                if !members.is_empty() {
-                    take(rest, b',')?;
-                    blank(rest);
-                }
                 let key = text(rest)?;
-                blank(rest);
-                take(rest, b':')?;
                 members.push((key, value(rest, inner)?));
             }
         }

@@ -5,6 +5,7 @@
 
 use super::delivery::Delivery;
 use super::miss::{Candidate, Candidates, Miss};
+use crate::input::capture::host_and_port;
 use std::rc::Rc;
 use webhook_guard_core::signature::Scheme;
 use webhook_guard_core::signature::template::Part;
@@ -33,9 +34,8 @@ pub(crate) fn signs_base(scheme: &Scheme) -> bool {
 
 /// The base that the request itself suggests, where none is given.
 pub(crate) fn guess(request: &crate::input::capture::Capture) -> String {
-    let text = |name: &str| request.field(name).and_then(|value| std::str::from_utf8(value).ok());
-    let scheme = text("x-forwarded-proto").or(request.scheme.as_deref()).unwrap_or("https");
-    let host = text("x-forwarded-host").unwrap_or(&request.authority);
+    let scheme = request.text("x-forwarded-proto").or(request.scheme.as_deref()).unwrap_or("https");
+    let host = request.text("x-forwarded-host").unwrap_or(&request.authority);
     format!("{}://{}", scheme.trim(), host.trim())
 }
 
@@ -53,17 +53,19 @@ pub(crate) fn candidates(delivery: &Delivery) -> Candidates<'_> {
     let (host, port) = port_of(authority);
     let targets = targets(delivery, prefix);
     let mut urls: Vec<(usize, String, String, Vec<&'static str>)> = Vec::new();
-    let only_own = !signs_base(scheme);
-    let protos = variants(proto, [(if proto == "https" { "http" } else { "https" }, "url-scheme")]);
-    let hosts = hosts(delivery, host);
-    let ports = ports(delivery, port, proto);
+    let mut protos = variants(proto, [(if proto == "https" { "http" } else { "https" }, "url-scheme")]);
+    let (mut hosts, mut ports, mut prefixes) =
+        (hosts(delivery, host), ports(delivery, port, proto), prefixes(prefix));
+    if !signs_base(scheme) {
+        for others in [&mut protos, &mut hosts, &mut ports, &mut prefixes] {
+            others.truncate(1);
+        }
+    }
     for (target, target_change) in &targets {
-        for (host, host_change) in hosts.iter().take(if only_own { 1 } else { usize::MAX }) {
-            for (port, port_change) in ports.iter().take(if only_own { 1 } else { usize::MAX }) {
-                for (proto, proto_change) in protos.iter().take(if only_own { 1 } else { usize::MAX }) {
-                    for (prefix, prefix_change) in
-                        prefixes(prefix).iter().take(if only_own { 1 } else { usize::MAX })
-                    {
+        for (host, host_change) in &hosts {
+            for (port, port_change) in &ports {
+                for (proto, proto_change) in &protos {
+                    for (prefix, prefix_change) in &prefixes {
                         let all = [proto_change, host_change, port_change, prefix_change, target_change];
                         let changes: Vec<&'static str> = all.into_iter().copied().flatten().collect();
                         if !changes.is_empty() {
@@ -137,16 +139,14 @@ fn add(all: &mut Vec<Variant>, text: String, code: &'static str) {
     }
 }
 
-/// Host and port; the port with its colon, or empty.
+/// Host and port; the port with its colon, or empty. What is no authority is a host: it may be a stranger's.
 fn port_of(authority: &str) -> (&str, &str) {
-    let colon = authority.rfind(':').filter(|at| !authority.get(*at..).unwrap_or_default().contains(']'));
-    colon.and_then(|at| authority.split_at_checked(at)).unwrap_or((authority, ""))
+    host_and_port(authority).unwrap_or((authority, ""))
 }
 
 fn hosts(delivery: &Delivery, own: &str) -> Vec<Variant> {
     let mut all = vec![(own.to_owned(), None)];
-    let named = HOSTS.iter().filter_map(|name| delivery.request.field(name));
-    let named = named.filter_map(|value| std::str::from_utf8(value).ok());
+    let named = HOSTS.iter().filter_map(|name| delivery.request.text(name));
     let given = named.flat_map(|value| value.split(',')).map(str::trim);
     for host in given.chain([delivery.request.authority.as_str()]).filter(|host| !host.is_empty()) {
         add(&mut all, port_of(host).0.to_owned(), "url-host");
@@ -161,9 +161,7 @@ fn ports(delivery: &Delivery, own: &str, proto: &str) -> Vec<Variant> {
     let mut all = vec![(own.to_owned(), None)];
     let usual = if proto == "https" { [":443", ":80"] } else { [":80", ":443"] };
     let asked = port_of(&delivery.request.authority).1;
-    let forwarded =
-        delivery.request.field("x-forwarded-port").and_then(|value| std::str::from_utf8(value).ok());
-    let forwarded = forwarded.map(|port| format!(":{}", port.trim()));
+    let forwarded = delivery.request.text("x-forwarded-port").map(|port| format!(":{}", port.trim()));
     let candidates = ["", asked].into_iter().chain(usual).chain([":8443", ":8080"]).map(str::to_owned);
     for port in candidates.chain(forwarded) {
         add(&mut all, port, "url-port");
@@ -211,14 +209,12 @@ fn targets(delivery: &Delivery, prefix: &str) -> Vec<Variant> {
         add(&mut all, format!("{path}?"), "url-query");
     }
     for name in PATHS {
-        let value = delivery.request.field(name).and_then(|value| std::str::from_utf8(value).ok());
-        if let Some(value) = value.filter(|value| value.starts_with('/')) {
+        if let Some(value) = delivery.request.text(name).filter(|value| value.starts_with('/')) {
             add(&mut all, value.to_owned(), "url-path");
             add(&mut all, format!("{value}{behind}"), "url-path");
         }
     }
-    let forwarded =
-        delivery.request.field("x-forwarded-prefix").and_then(|value| std::str::from_utf8(value).ok());
+    let forwarded = delivery.request.text("x-forwarded-prefix");
     for prefix in forwarded.into_iter().chain([prefix]) {
         let prefix = prefix.trim_end_matches('/');
         if !prefix.is_empty() {

@@ -11,6 +11,7 @@ mod raw;
 use crate::input::env_file::Keep;
 use crate::output::terminal::Failure;
 use files::Files;
+use http::uri::Authority;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -156,6 +157,11 @@ impl Capture {
         named.next().map(|(_, value)| value.as_slice())
     }
 
+    /// The same where it is UTF-8.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.field(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
     /// Puts tokens in place of their names: those that `read` finds for a header in lower case. What it does not find
     /// stays as it is written, and a note says so.
     pub(crate) fn fill_in(
@@ -239,4 +245,41 @@ impl Capture {
 pub(crate) fn time(text: &str) -> Option<Millis> {
     let seconds = || text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1000)).map(Millis);
     timestamp::rfc3339(text).or_else(seconds)
+}
+
+/// Host (an IPv6 address in its brackets) and port (with its colon, or empty) of an authority; nothing where it is none,
+/// or has a port that is none.
+pub(crate) fn host_and_port(authority: &str) -> Option<(&str, &str)> {
+    let parsed: Authority = authority.parse().ok()?;
+    let (host, port) = authority.split_at_checked(parsed.host().len())?;
+    let is_such = host == parsed.host() && (port.is_empty() || parsed.port().is_some());
+    is_such.then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_taken_apart_as_it_is_written() {
+        for (authority, parts) in [
+            ("Example.com", Some(("Example.com", ""))),
+            ("a_b:080", Some(("a_b", ":080"))),
+            ("[::1]", Some(("[::1]", ""))),
+            ("[2001:DB8::1]:443", Some(("[2001:DB8::1]", ":443"))),
+            (":80", Some(("", ":80"))),
+            ("", None),
+            ("a:", None),
+            ("a:65536", None),
+            ("a:b", None),
+            ("a:1:2", None),
+            ("::1", None),
+            ("[::1", None),
+            ("[::1]80", None),
+            ("user@a", None),
+            ("a b", None),
+        ] {
+            assert_eq!(host_and_port(authority), parts, "{authority}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 //! parameters are only counted, the host holds the body, and at the end it is taken over once, decoded where it stands,
 //! and only places in it are sorted.
 
-use crate::uri::path::decode_in_place;
+use crate::uri::percent::decode_in_place;
 use std::cmp::Ordering;
 use std::ops::Range;
 

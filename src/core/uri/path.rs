@@ -3,6 +3,7 @@
 //! Responsible for telling a path that every reader reads alike from one that a proxy, a framework and a file system
 //! might read differently, and for finding the readings of the latter. What governs a reading is asked of the caller.
 
+use crate::uri::percent::{decode, escaped, hex_digit};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -29,59 +30,6 @@ fn has_bad_escape(path: &[u8]) -> bool {
         .enumerate()
         .filter(|(_, byte)| **byte == b'%')
         .any(|(at, _)| !matches!(escaped(path, at), Some(byte) if !matches!(byte, b'/' | b'\\' | b'.' | 0)))
-}
-
-/// The byte that the escape whose `%` is at that place stands for; nothing when its digits are none.
-pub(crate) fn escaped(text: &[u8], at: usize) -> Option<u8> {
-    let high = hex_digit(*text.get(at.checked_add(1)?)?)?;
-    let low = hex_digit(*text.get(at.checked_add(2)?)?)?;
-    Some(high << 4 | low)
-}
-
-const fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
-        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
-        b'A'..=b'F' => Some(byte.wrapping_sub(b'A').wrapping_add(10)),
-        _ => None,
-    }
-}
-
-/// Percent-decoded once (RFC 3986 2.1). What is not an escape stays as it is, `+` included.
-#[must_use]
-pub fn decode_once(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut skip = 0_u8;
-    for (at, byte) in text.iter().enumerate() {
-        if skip > 0 {
-            skip = skip.saturating_sub(1);
-        } else if *byte == b'%'
-            && let Some(value) = escaped(text, at)
-        {
-            decoded.push(value);
-            skip = 2;
-        } else {
-            decoded.push(*byte);
-        }
-    }
-    Cow::Owned(decoded)
-}
-
-/// Percent-decodes where the text stands, and says how many bytes at its beginning are then the decoded text.
-pub fn decode_in_place(text: &mut [u8]) -> usize {
-    let (mut from, mut to) = (0_usize, 0_usize);
-    while let Some(byte) = text.get(from).copied() {
-        let value = if byte == b'%' { escaped(text, from) } else { None };
-        if let Some(slot) = text.get_mut(to) {
-            *slot = value.unwrap_or(byte);
-        }
-        from = from.saturating_add(if value.is_some() { 3 } else { 1 });
-        to = to.saturating_add(1);
-    }
-    to
 }
 
 /// Whether every reader takes the path for the same: segments of `a-z 0-9 _ -` alone, and no slash too many.
@@ -129,7 +77,7 @@ pub fn any_reading(path: &[u8], mut is_such: impl FnMut(&[u8]) -> bool) -> bool 
         }
         open.extend(STEPS.iter().filter_map(|step| step(&reading)).map(|next| (next, decodes)));
         if let Some(left) = decodes.checked_sub(1)
-            && let Cow::Owned(decoded) = decode_once(&reading)
+            && let Cow::Owned(decoded) = decode(&reading)
         {
             open.push((decoded.to_ascii_lowercase(), left));
         }
@@ -256,7 +204,7 @@ fn decode_code_points(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0_u32, |number, digit| Some(number << 4 | u32::from(hex_digit(*digit)?)))
+    digits.iter().try_fold(0_u32, |number, digit| Some(number << 4 | hex_digit(*digit)?))
 }
 
 /// ASCII characters that are written in another way, in theirs: in more bytes of UTF-8 than they need (`%c0%af` for
@@ -425,18 +373,6 @@ mod tests {
         }
         for path in ["", "a", "//", "/a//b", "/a%20", "/a.", "/a;b", "*"] {
             assert!(!is_plain(path.as_bytes()), "{path}");
-        }
-    }
-
-    #[test]
-    fn decoding_happens_once_and_leaves_what_is_no_escape() {
-        for (text, decoded) in
-            [("a%41", "aA"), ("%2541", "%41"), ("a+b", "a+b"), ("%", "%"), ("%4", "%4"), ("%%41", "%A")]
-        {
-            assert_eq!(decode_once(text.as_bytes()), decoded.as_bytes(), "{text}");
-            let mut own = text.as_bytes().to_vec();
-            let length = decode_in_place(&mut own);
-            assert_eq!(&own[..length], decoded.as_bytes(), "{text} in place");
         }
     }
 }

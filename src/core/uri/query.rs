@@ -4,16 +4,16 @@
 //! while the rest stays byte-identical and in order. What a parameter is for is the caller's business.
 
 use crate::request::Occurrence;
-use crate::uri::path::{self, decode_once};
+use crate::uri::percent::{decode, escaped};
 use std::borrow::Cow;
 
 /// The value of a parameter that may occur once, decoded once. A parameter without `=` has the empty value.
 #[must_use]
 pub fn one<'q>(query: Option<&'q [u8]>, name: &[u8]) -> Occurrence<Cow<'q, [u8]>> {
-    let mut values = pairs(query).filter(|(given, _)| *decode_once(given) == *name).map(|(_, value)| value);
+    let mut values = pairs(query).filter(|(given, _)| *decode(given) == *name).map(|(_, value)| value);
     match (values.next(), values.next()) {
         (None, _) => Occurrence::Absent,
-        (Some(value), None) => Occurrence::Once(decode_once(value)),
+        (Some(value), None) => Occurrence::Once(decode(value)),
         (Some(_), Some(_)) => Occurrence::Many,
     }
 }
@@ -23,7 +23,7 @@ pub fn one<'q>(query: Option<&'q [u8]>, name: &[u8]) -> Occurrence<Cow<'q, [u8]>
 pub fn without(target: &[u8], is_such: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let mark = target.iter().position(|byte| *byte == b'?')?;
     let (path, query) = (target.get(..mark)?, target.get(mark.checked_add(1)?..)?);
-    let is_named = |piece: &[u8]| is_such(&decode_once(split_pair(piece).0));
+    let is_named = |piece: &[u8]| is_such(&decode(split_pair(piece).0));
     let pieces = || query.split(|byte| *byte == b'&');
     if !pieces().any(is_named) {
         return None;
@@ -90,7 +90,7 @@ fn decode_all(text: &[u8]) -> Vec<(u8, usize)> {
             digits = digits.saturating_add(2);
         }
         // The `%` before those two digits is the last of the escaped ones, or the one that stands there.
-        match path::escaped(text, digits.saturating_sub(1)).filter(|_| *byte == b'%') {
+        match escaped(text, digits.saturating_sub(1)).filter(|_| *byte == b'%') {
             Some(value) => {
                 decoded.push((value, at));
                 at = digits.saturating_add(2);

@@ -37,7 +37,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Capture, String> {
         capture.body = dechunked(rest)?;
         return Ok(capture);
     }
-    let declared = capture.field("content-length").and_then(|value| std::str::from_utf8(value).ok());
+    let declared = capture.text("content-length");
     let declared = declared.and_then(|text| text.trim().parse::<usize>().ok());
     capture.body = match declared {
         Some(length) => {
