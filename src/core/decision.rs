@@ -442,16 +442,15 @@ impl Ruling {
         let policy = self.record.policy.as_deref().unwrap_or("-");
         let of_kind = |kind| {
             let steps = self.record.trail.iter().filter(move |step| step.kind == kind);
-            let mut went: Vec<_> = steps.map(|step| (kind, step.outcome, step.reason)).collect();
-            if went.is_empty() {
-                went.push((kind, Outcome::Skip, None));
+            let mut outcomes: Vec<_> = steps.map(|step| (kind, step.outcome)).collect();
+            if outcomes.is_empty() {
+                outcomes.push((kind, Outcome::Skip));
             }
-            went
+            outcomes
         };
-        CheckKind::ALL.into_iter().flat_map(of_kind).map(move |(kind, outcome, reason)| {
-            let reason = reason.map_or(String::new(), |reason| format!(" reason={}", reason.code()));
+        CheckKind::ALL.into_iter().flat_map(of_kind).map(move |(kind, outcome)| {
             let (kind, outcome) = (kind.code(), outcome.code());
-            format!("check {kind}:{outcome} policy={policy}{reason} request_id={request_id}")
+            format!("check {kind}:{outcome} policy={policy} request_id={request_id}")
         })
     }
 

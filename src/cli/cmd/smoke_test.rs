@@ -275,14 +275,21 @@ impl Bench<'_> {
             rule.methods.iter().find(|method| method.as_ref() == "POST").or_else(|| rule.methods.first());
         let method = method.map_or_else(String::new, |method| method.to_string());
         let mut plan = Plan { policy, leaves, obstacle, host: String::new(), path: String::new(), method };
-        for (host, path) in self.resources(rule) {
+        let mut reason = "other policies govern what it matches".to_owned();
+        for (host, path) in self.resources(policy, rule) {
             (plan.host, plan.path) = (host, path);
-            let capture = self.make(&plan, Flaw::None)?;
+            let capture = match self.make(&plan, Flaw::None) {
+                Ok(capture) => capture,
+                Err(error) => {
+                    reason = error;
+                    continue;
+                }
+            };
             if self.judge(&capture, self.source, judge::now()).1.as_deref() == Some(policy.name.as_ref()) {
                 return Ok(plan);
             }
         }
-        Err("other policies govern what it matches".to_owned())
+        Err(reason)
     }
 
     /// The checks to meet, and why they cannot be met. Of an `any_of` the first branch that can be.
@@ -325,8 +332,15 @@ impl Bench<'_> {
         }
     }
 
-    /// Hosts and paths that the policy may govern.
-    fn resources(&self, rule: &Match) -> Vec<(String, String)> {
+    /// Hosts and paths that the policy may govern: first the path of a URL that was entered at the sender, for it may be the
+    /// only one that can be signed.
+    fn resources(&self, policy: &Policy, rule: &Match) -> Vec<(String, String)> {
+        let public_urls = policy.leaves.iter().filter_map(|leaf| match &leaf.check {
+            Check::Signature(check) => check.public_url.as_ref(),
+            Check::Source(_) | Check::Token(_) => None,
+        });
+        let entered = public_urls.flat_map(|url| url.paths(|path| rule.governs_path(path)));
+        let entered: Vec<String> = entered.map(str::to_owned).collect();
         let host = |pattern: &HostPattern| match pattern {
             HostPattern::Any => self.gateway.authority.clone(),
             HostPattern::Suffix(_, suffix) => format!("webhook-guard-try{suffix}"),
@@ -339,7 +353,7 @@ impl Bench<'_> {
             }
         };
         let hosts: Vec<String> = rule.hosts.iter().map(host).collect();
-        let paths = rule.paths.iter().flat_map(paths);
+        let paths = entered.into_iter().chain(rule.paths.iter().flat_map(paths));
         paths.flat_map(|path| hosts.iter().map(move |host| (host.clone(), path.clone()))).collect()
     }
 

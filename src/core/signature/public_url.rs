@@ -77,16 +77,24 @@ impl PublicUrl {
         Ok(Cow::Owned([base.trim_end_matches('/').as_bytes(), target].concat()))
     }
 
-    /// Whether every URL is a whole one for some path that `governs` knows. A proxy in front may take a first part of
-    /// the path off, so every end of a URL's path is asked for.
+    /// Whether every URL is a whole one for some path that `governs` knows.
     pub fn is_whole_for(&self, governs: impl Fn(&[u8]) -> bool) -> bool {
-        self.iter().all(|url| {
-            let url = before_query(url);
-            let (_, rest) = url.split_once("://").unwrap_or(("", url));
-            let slashes = rest.match_indices('/').filter_map(|(at, _)| rest.get(at..));
-            slashes.into_iter().any(|path| governs(path.as_bytes()))
-        })
+        self.iter().all(|url| governed_path(url, &governs).is_some())
     }
+
+    /// The paths of these URLs that `governs` knows, as the gateway sees them.
+    pub fn paths(&self, governs: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &str> {
+        self.iter().filter_map(move |url| governed_path(url, &governs))
+    }
+}
+
+/// The path of a URL that `governs` knows. A proxy in front may take a first part of the path off, so every end of it is
+/// asked for, the longest first.
+fn governed_path(url: &str, governs: impl Fn(&[u8]) -> bool) -> Option<&str> {
+    let url = before_query(url);
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let mut ends = rest.match_indices('/').filter_map(|(at, _)| rest.get(at..));
+    ends.find(|path| governs(path.as_bytes()))
 }
 
 fn before_query(url: &str) -> &str {
