@@ -1,41 +1,33 @@
-//! The decision: which policy governs a request, and what follows from its checks.
+//! What applies to one resource: its conditions, how they combine, and what is done with a request.
 //!
-//! Responsible for the path of a request through the core: [`PolicySet::open`] looks at the headers, [`BodyCheck`] at
-//! the body, and both end in a [`Ruling`]. The order of checks is in `judgement.rs`; the one line that makes a
-//! [`Pass`] is in [`Policy::rule`]. Refuses to know the host: edits of the request are values that the caller carries
-//! out.
+//! Responsible for [`Policy`] and for the one line that makes a [`Pass`] ([`Policy::rule`]). Which policy governs a request
+//! is in `set.rs`, the order of checks in `evaluation.rs`, what is changed in the request in `edits.rs`.
 
 mod disguise;
+mod edits;
 mod evaluation;
 pub mod requirement;
+mod set;
 
+pub use edits::{Edits, IDENTITY_PREFIX, is_identity};
 pub use evaluation::BodyCheck;
+pub use set::PolicySet;
 
-use crate::budget::{Budget, Held};
+use crate::budget::Budget;
 use crate::check::source_ip::AddressCheck;
 use crate::check::token::{Place, TokenCheck};
-use crate::decision::{CheckKind, CheckStep, Denial, Outcome, Pass, Reason, Record, Ruling, Verdict};
+use crate::decision::{CheckKind, Denial, Outcome, Pass, Reason, Ruling, Verdict};
 use crate::handshake::Handshake;
-use crate::matcher::{Match, Selection, Table};
-use crate::policy::disguise::{Address, Disguises, Owner};
+use crate::matcher::Match;
+use crate::policy::edits::is_same_name;
 use crate::policy::evaluation::Judgement;
 use crate::policy::requirement::Requirement;
-use crate::request::{Facts, Occurrence};
+use crate::request::Facts;
 use crate::secret::{Fingerprint, Secret};
 use crate::signature::SignatureCheck;
 use crate::signature::field::{self, Field};
-use crate::uri::authority;
-use crate::uri::path;
-use crate::uri::query;
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
-
-/// What every header that tells the upstream our verdict begins with.
-pub const IDENTITY_PREFIX: &str = "x-webhook-guard-";
-
-/// Where an Envoy in front keeps the path that it has rewritten.
-const ORIGINAL_PATH: &[u8] = b"x-envoy-original-path";
 
 /// What is done with a request that the policy would refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,37 +130,6 @@ pub struct Handshakes {
     pub verify_tokens: Vec<Secret<Fingerprint>>,
 }
 
-/// What is changed in a request before anyone else sees it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Edits {
-    /// The `:path` without the tokens in its query.
-    pub target: Option<Vec<u8>>,
-    /// Headers that are removed.
-    pub remove: Vec<Vec<u8>>,
-    /// Headers that are then set.
-    pub set: Vec<(&'static str, Rc<str>)>,
-}
-
-impl Edits {
-    /// Whether there is nothing to change.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.target.is_none() && self.remove.is_empty() && self.set.is_empty()
-    }
-
-    /// Takes query parameters out of the target, and the path as it was before a proxy in front rewrote it out of the
-    /// headers where it has any of them: Envoy's and Istio's default log formats prefer that one.
-    fn strip(&mut self, facts: &Facts<'_>, without: impl Fn(&[u8]) -> Option<Vec<u8>>) {
-        if let Some(target) = without(facts.target()) {
-            self.target = Some(target);
-        }
-        let is_there = facts.headers.all(ORIGINAL_PATH).any(|path| without(path).is_some());
-        if is_there && !self.remove.iter().any(|name| name == ORIGINAL_PATH) {
-            self.remove.push(ORIGINAL_PATH.to_vec());
-        }
-    }
-}
-
 /// What the headers tell.
 #[derive(Debug)]
 pub struct Opening {
@@ -191,273 +152,9 @@ pub enum Step {
     AwaitBody(BodyCheck),
 }
 
-/// All policies of a configuration.
-#[derive(Debug, Default)]
-pub struct PolicySet {
-    policies: Vec<Rc<Policy>>,
-    by_name: BTreeMap<Rc<str>, usize>,
-    table: Table,
-    disguises: Disguises,
-    /// Whether any policy names a host: then an authority must leave no doubt about it.
-    names_hosts: bool,
-    /// Every query parameter that carries a token in any policy, in lower case: no refused request is logged with one.
-    token_parameters: BTreeSet<Vec<u8>>,
-    leave_unmatched: bool,
-    /// What may be kept for requests whose body is awaited.
-    budget: Budget,
-}
-
-impl PolicySet {
-    /// An empty set; `leave_unmatched` for a gateway that serves other things too.
-    #[must_use]
-    pub fn new(leave_unmatched: bool, budget: Budget) -> Self {
-        Self { leave_unmatched, budget, ..Self::default() }
-    }
-
-    /// Counts what is held for requests together with every other configuration that counts there.
-    pub fn count_held_in(&mut self, held: &Held) {
-        self.budget.count_in(held);
-    }
-
-    /// The bytes that are held for requests whose body is awaited.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.budget.held_bytes()
-    }
-
-    /// Adds a policy.
-    ///
-    /// # Errors
-    /// The name of the policy that already governs the same requests, or has the same name.
-    pub fn insert(&mut self, policy: Policy) -> Result<(), Rc<str>> {
-        let index = self.policies.len();
-        if self.by_name.insert(policy.name.clone(), index).is_some() {
-            return Err(policy.name);
-        }
-        if let Some(rule) = &policy.rule {
-            if let Some(rival) = self.table.rival(rule).and_then(|rival| self.policies.get(rival)) {
-                return Err(rival.name.clone());
-            }
-            self.table.insert(index, rule);
-            self.disguises.insert(index, rule);
-            self.names_hosts |= rule.names_hosts();
-        }
-        let names = policy.token_parameters().map(|name| name.trim().to_ascii_lowercase().into_bytes());
-        self.token_parameters.extend(names);
-        self.policies.push(Rc::new(policy));
-        Ok(())
-    }
-
-    /// The policies, in the order of the configuration.
-    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
-        self.policies.iter().map(Rc::as_ref)
-    }
-
-    /// Whether any policy looks at the source address.
-    #[must_use]
-    pub fn needs_source(&self) -> bool {
-        let sources = |leaf: &Leaf| matches!(leaf.check, Check::Source(_));
-        self.iter().any(|policy| policy.leaves.iter().any(sources))
-    }
-
-    /// Judges a request by its headers.
-    pub fn open(&self, facts: &Facts<'_>) -> Opening {
-        let mut opening = self.judge(facts);
-        if let Step::Settled(ruling) = &opening.step
-            && matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
-        {
-            opening.edits.strip(facts, |target| self.redacted(target));
-        }
-        opening
-    }
-
-    /// Whether a token of any policy may stand in a query.
-    #[must_use]
-    pub fn knows_tokens_in_queries(&self) -> bool {
-        !self.token_parameters.is_empty()
-    }
-
-    /// The target as it may be logged of a request that is refused: without what anyone could take for a token of any
-    /// policy. Nothing where there is none in it.
-    #[must_use]
-    pub fn redacted(&self, target: &[u8]) -> Option<Vec<u8>> {
-        let names = &self.token_parameters;
-        if names.is_empty() { None } else { query::redacted(target, |name| names.contains(name)) }
-    }
-
-    fn judge(&self, facts: &Facts<'_>) -> Opening {
-        match self.choose(facts) {
-            Choice::Policy(policy) => policy.open(facts, &self.budget),
-            Choice::WrongMethod(policies) => {
-                let shakes = |policy: &&&Rc<Policy>| policy.shakes_with(facts) && !is_tunnel(facts);
-                let mut opening = match policies.iter().find(shakes) {
-                    Some(policy) => policy.shake(facts),
-                    None => wrong_method(&policies, facts),
-                };
-                // One policy in report mode does not open what another closes.
-                if let Step::Settled(ruling) = &mut opening.step
-                    && let Verdict::Report(reason) = ruling.verdict
-                    && policies.iter().any(|policy| policy.mode == Mode::Enforce)
-                {
-                    ruling.verdict = Verdict::Deny(Denial::from(reason));
-                }
-                opening.edits = edits(policies.iter().map(|policy| &***policy), facts);
-                opening
-            }
-            Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
-            Choice::Refuse(reason) => {
-                let edits = identity_edits(facts);
-                let record = Record { trail: vec![CheckStep::path(Outcome::Fail)], ..Record::default() };
-                let ruling = Ruling { verdict: Verdict::Deny(Denial::from(reason)), record };
-                Opening { edits, step: Step::Settled(ruling), policy: None }
-            }
-        }
-    }
-
-    fn choose(&self, facts: &Facts<'_>) -> Choice<'_> {
-        let path = facts.path();
-        if facts.method() == b"CONNECT" && path.is_empty() {
-            // What flows through a tunnel cannot be judged.
-            return Choice::Refuse(Reason::UpgradeNotAllowed);
-        }
-        let Some(host) = self.host(facts) else { return Choice::Refuse(Reason::PathMalformed) };
-        let address = Address { path, host: &host, method: facts.method() };
-        let is_doubtful = |owner: Owner<'_>| self.disguises.is_doubtful(&self.table, address, owner);
-        let malformed = path::is_malformed(path);
-        if let Some(name) = facts.route_policy {
-            return if malformed {
-                Choice::Refuse(Reason::PathMalformed)
-            } else {
-                self.named(name, facts, is_doubtful)
-            };
-        }
-        let selection =
-            if malformed { Selection::Nothing } else { self.table.select(path, &host, facts.method()) };
-        match selection {
-            Selection::Policy(index) if is_doubtful(Owner::Selected(&[index])) => {
-                Choice::Refuse(Reason::PathMalformed)
-            }
-            Selection::WrongMethod(indices) if is_doubtful(Owner::Selected(&indices)) => {
-                Choice::Refuse(Reason::PathMalformed)
-            }
-            Selection::Policy(index) => match self.policies.get(index) {
-                Some(policy) => Choice::Policy(policy),
-                None => Choice::Refuse(Reason::HostFault),
-            },
-            Selection::WrongMethod(indices) => {
-                Choice::WrongMethod(indices.iter().filter_map(|index| self.policies.get(*index)).collect())
-            }
-            Selection::Nothing if self.leave_unmatched && !is_doubtful(Owner::Nobody) => Choice::Leave,
-            Selection::Nothing if self.leave_unmatched || malformed => Choice::Refuse(Reason::PathMalformed),
-            Selection::Nothing => Choice::Refuse(Reason::NoPolicy),
-        }
-    }
-
-    /// The host that the request is for; empty where no policy asks. Nothing where there is a doubt about it.
-    fn host<'f>(&self, facts: &Facts<'f>) -> Option<Cow<'f, [u8]>> {
-        if !self.names_hosts {
-            return Some(Cow::default());
-        }
-        match facts.headers.one(b":authority") {
-            Occurrence::Once(authority) => authority::host(authority),
-            Occurrence::Absent | Occurrence::Many => None,
-        }
-    }
-
-    /// The policy that the route names. Its `match`, if any, must hold too.
-    fn named(&self, name: &[u8], facts: &Facts<'_>, is_doubtful: impl Fn(Owner<'_>) -> bool) -> Choice<'_> {
-        let found = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
-        let Some((index, policy)) = found.and_then(|index| Some((*index, self.policies.get(*index)?))) else {
-            return Choice::Refuse(Reason::PolicyUnknown);
-        };
-        let authority = facts.headers.first(b":authority").unwrap_or_default();
-        match &policy.rule {
-            Some(rule) if !rule.governs(facts.path(), authority) => Choice::Refuse(Reason::NoPolicy),
-            _ if is_doubtful(Owner::Named(index)) => Choice::Refuse(Reason::PathMalformed),
-            Some(rule) if !rule.admits(facts.method()) => Choice::WrongMethod(vec![policy]),
-            _ => Choice::Policy(policy),
-        }
-    }
-}
-
-enum Choice<'a> {
-    Policy(&'a Rc<Policy>),
-    WrongMethod(Vec<&'a Rc<Policy>>),
-    Refuse(Reason),
-    Leave,
-}
-
-/// A path that policies govern, all for other methods. Reported only if every one of them is in report mode.
-fn wrong_method(policies: &[&Rc<Policy>], facts: &Facts<'_>) -> Opening {
-    let strictest = policies.iter().find(|policy| policy.mode == Mode::Enforce).or_else(|| policies.first());
-    let Some(policy) = strictest else {
-        let verdict = Verdict::Deny(Denial::from(Reason::HostFault));
-        let ruling = Ruling { verdict, record: Record::default() };
-        return Opening { edits: identity_edits(facts), step: Step::Settled(ruling), policy: None };
-    };
-    let mut judgement = Judgement::new(policy, facts);
-    judgement.path = Outcome::Fail;
-    if is_tunnel(facts) {
-        let ruling = judgement.settle(Err(Reason::UpgradeNotAllowed));
-        return Opening {
-            edits: policy.edits(facts),
-            step: Step::Settled(ruling),
-            policy: Some((*policy).clone()),
-        };
-    }
-    let mut ruling = judgement.settle(Err(Reason::MethodNotAllowed));
-    if let Verdict::Deny(denial) = &mut ruling.verdict {
-        denial.allow = policies
-            .iter()
-            .filter_map(|one| one.rule.as_ref())
-            .flat_map(|rule| rule.methods.clone())
-            .collect();
-        denial.allow.sort_unstable();
-        denial.allow.dedup();
-    }
-    Opening { edits: policy.edits(facts), step: Step::Settled(ruling), policy: Some((*policy).clone()) }
-}
-
 /// Whether what follows the headers would not be a request that can be judged.
 fn is_tunnel(facts: &Facts<'_>) -> bool {
     facts.method() == b"CONNECT" || facts.headers.first(b"upgrade").is_some()
-}
-
-/// Takes out every header that claims to be our verdict, whatever its case and with `_` for `-`: some servers do not
-/// tell the two apart.
-fn identity_edits(facts: &Facts<'_>) -> Edits {
-    let remove = facts.headers.iter().map(|(name, _)| name).filter(|name| is_identity(name));
-    Edits { remove: remove.map(<[u8]>::to_vec).collect(), ..Edits::default() }
-}
-
-/// Whether a header of that name claims to be our verdict.
-#[must_use]
-pub fn is_identity(name: &[u8]) -> bool {
-    name.split_at_checked(IDENTITY_PREFIX.len())
-        .is_some_and(|(start, _)| is_same_name(start, IDENTITY_PREFIX.as_bytes()))
-}
-
-/// What these policies take out of a request before anyone else sees it.
-fn edits<'p>(policies: impl Iterator<Item = &'p Policy> + Clone, facts: &Facts<'_>) -> Edits {
-    let is_removed =
-        |name: &&[u8]| is_identity(name) || policies.clone().any(|policy| policy.removes_header(name));
-    let names = facts.headers.iter().map(|(name, _)| name);
-    let mut edits =
-        Edits { remove: names.filter(is_removed).map(<[u8]>::to_vec).collect(), ..Edits::default() };
-    let mut stripping = policies.clone().filter(|policy| policy.forward.strip_token).peekable();
-    if stripping.peek().is_some() {
-        let is_token = |name: &[u8]| {
-            let stripping = policies.clone().filter(|policy| policy.forward.strip_token);
-            stripping.flat_map(Policy::token_parameters).any(|one| one.as_bytes() == name)
-        };
-        edits.strip(facts, |target| query::without(target, is_token));
-    }
-    edits
-}
-
-fn is_same_name(given: &[u8], name: &[u8]) -> bool {
-    let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    given.len() == name.len() && given.iter().map(fold).eq(name.iter().map(fold))
 }
 
 impl Policy {
@@ -493,7 +190,7 @@ impl Policy {
     }
 
     fn edits(&self, facts: &Facts<'_>) -> Edits {
-        edits(std::iter::once(self), facts)
+        edits::edits(std::iter::once(self), facts)
     }
 
     fn removes_header(&self, name: &[u8]) -> bool {

@@ -1,0 +1,244 @@
+//! All policies of a configuration, and which of them governs a request.
+//!
+//! Responsible for choosing by route, path, host and method, for refusing what could be read in two ways, and for what is
+//! said of a request that no policy governs.
+
+use super::disguise::{Address, Disguises, Owner};
+use super::edits::{edits, identity_edits};
+use super::evaluation::Judgement;
+use super::{Check, Leaf, Mode, Opening, Policy, Step, is_tunnel};
+use crate::budget::{Budget, Held};
+use crate::decision::{CheckStep, Denial, Outcome, Reason, Record, Ruling, Verdict};
+use crate::matcher::{Selection, Table};
+use crate::request::{Facts, Occurrence};
+use crate::uri::{authority, path, query};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// All policies of a configuration.
+#[derive(Debug, Default)]
+pub struct PolicySet {
+    policies: Vec<Rc<Policy>>,
+    by_name: BTreeMap<Rc<str>, usize>,
+    table: Table,
+    disguises: Disguises,
+    /// Whether any policy names a host: then an authority must leave no doubt about it.
+    names_hosts: bool,
+    /// Every query parameter that carries a token in any policy, in lower case: no refused request is logged with one.
+    token_parameters: BTreeSet<Vec<u8>>,
+    leave_unmatched: bool,
+    /// What may be kept for requests whose body is awaited.
+    budget: Budget,
+}
+
+impl PolicySet {
+    /// An empty set; `leave_unmatched` for a gateway that serves other things too.
+    #[must_use]
+    pub fn new(leave_unmatched: bool, budget: Budget) -> Self {
+        Self { leave_unmatched, budget, ..Self::default() }
+    }
+
+    /// Counts what is held for requests together with every other configuration that counts there.
+    pub fn count_held_in(&mut self, held: &Held) {
+        self.budget.count_in(held);
+    }
+
+    /// The bytes that are held for requests whose body is awaited.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.budget.held_bytes()
+    }
+
+    /// Adds a policy.
+    ///
+    /// # Errors
+    /// The name of the policy that already governs the same requests, or has the same name.
+    pub fn insert(&mut self, policy: Policy) -> Result<(), Rc<str>> {
+        let index = self.policies.len();
+        if self.by_name.insert(policy.name.clone(), index).is_some() {
+            return Err(policy.name);
+        }
+        if let Some(rule) = &policy.rule {
+            if let Some(rival) = self.table.rival(rule).and_then(|rival| self.policies.get(rival)) {
+                return Err(rival.name.clone());
+            }
+            self.table.insert(index, rule);
+            self.disguises.insert(index, rule);
+            self.names_hosts |= rule.names_hosts();
+        }
+        let names = policy.token_parameters().map(|name| name.trim().to_ascii_lowercase().into_bytes());
+        self.token_parameters.extend(names);
+        self.policies.push(Rc::new(policy));
+        Ok(())
+    }
+
+    /// The policies, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.iter().map(Rc::as_ref)
+    }
+
+    /// Whether any policy looks at the source address.
+    #[must_use]
+    pub fn needs_source(&self) -> bool {
+        let sources = |leaf: &Leaf| matches!(leaf.check, Check::Source(_));
+        self.iter().any(|policy| policy.leaves.iter().any(sources))
+    }
+
+    /// Judges a request by its headers.
+    pub fn open(&self, facts: &Facts<'_>) -> Opening {
+        let mut opening = self.judge(facts);
+        if let Step::Settled(ruling) = &opening.step
+            && matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
+        {
+            opening.edits.strip(facts, |target| self.redacted(target));
+        }
+        opening
+    }
+
+    /// Whether a token of any policy may stand in a query.
+    #[must_use]
+    pub fn knows_tokens_in_queries(&self) -> bool {
+        !self.token_parameters.is_empty()
+    }
+
+    /// The target as it may be logged of a request that is refused: without what anyone could take for a token of any
+    /// policy. Nothing where there is none in it.
+    #[must_use]
+    pub fn redacted(&self, target: &[u8]) -> Option<Vec<u8>> {
+        let names = &self.token_parameters;
+        if names.is_empty() { None } else { query::redacted(target, |name| names.contains(name)) }
+    }
+
+    fn judge(&self, facts: &Facts<'_>) -> Opening {
+        match self.choose(facts) {
+            Choice::Policy(policy) => policy.open(facts, &self.budget),
+            Choice::WrongMethod(policies) => {
+                let shakes = |policy: &&&Rc<Policy>| policy.shakes_with(facts) && !is_tunnel(facts);
+                let mut opening = match policies.iter().find(shakes) {
+                    Some(policy) => policy.shake(facts),
+                    None => wrong_method(&policies, facts),
+                };
+                // One policy in report mode does not open what another closes.
+                if let Step::Settled(ruling) = &mut opening.step
+                    && let Verdict::Report(reason) = ruling.verdict
+                    && policies.iter().any(|policy| policy.mode == Mode::Enforce)
+                {
+                    ruling.verdict = Verdict::Deny(Denial::from(reason));
+                }
+                opening.edits = edits(policies.iter().map(|policy| &***policy), facts);
+                opening
+            }
+            Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
+            Choice::Refuse(reason) => {
+                let edits = identity_edits(facts);
+                let record = Record { trail: vec![CheckStep::path(Outcome::Fail)], ..Record::default() };
+                let ruling = Ruling { verdict: Verdict::Deny(Denial::from(reason)), record };
+                Opening { edits, step: Step::Settled(ruling), policy: None }
+            }
+        }
+    }
+
+    fn choose(&self, facts: &Facts<'_>) -> Choice<'_> {
+        let path = facts.path();
+        if facts.method() == b"CONNECT" && path.is_empty() {
+            // What flows through a tunnel cannot be judged.
+            return Choice::Refuse(Reason::UpgradeNotAllowed);
+        }
+        let Some(host) = self.host(facts) else { return Choice::Refuse(Reason::PathMalformed) };
+        let address = Address { path, host: &host, method: facts.method() };
+        let is_doubtful = |owner: Owner<'_>| self.disguises.is_doubtful(&self.table, address, owner);
+        let malformed = path::is_malformed(path);
+        if let Some(name) = facts.route_policy {
+            return if malformed {
+                Choice::Refuse(Reason::PathMalformed)
+            } else {
+                self.named(name, facts, is_doubtful)
+            };
+        }
+        let selection =
+            if malformed { Selection::Nothing } else { self.table.select(path, &host, facts.method()) };
+        match selection {
+            Selection::Policy(index) if is_doubtful(Owner::Selected(&[index])) => {
+                Choice::Refuse(Reason::PathMalformed)
+            }
+            Selection::WrongMethod(indices) if is_doubtful(Owner::Selected(&indices)) => {
+                Choice::Refuse(Reason::PathMalformed)
+            }
+            Selection::Policy(index) => match self.policies.get(index) {
+                Some(policy) => Choice::Policy(policy),
+                None => Choice::Refuse(Reason::HostFault),
+            },
+            Selection::WrongMethod(indices) => {
+                Choice::WrongMethod(indices.iter().filter_map(|index| self.policies.get(*index)).collect())
+            }
+            Selection::Nothing if self.leave_unmatched && !is_doubtful(Owner::Nobody) => Choice::Leave,
+            Selection::Nothing if self.leave_unmatched || malformed => Choice::Refuse(Reason::PathMalformed),
+            Selection::Nothing => Choice::Refuse(Reason::NoPolicy),
+        }
+    }
+
+    /// The host that the request is for; empty where no policy asks. Nothing where there is a doubt about it.
+    fn host<'f>(&self, facts: &Facts<'f>) -> Option<Cow<'f, [u8]>> {
+        if !self.names_hosts {
+            return Some(Cow::default());
+        }
+        match facts.headers.one(b":authority") {
+            Occurrence::Once(authority) => authority::host(authority),
+            Occurrence::Absent | Occurrence::Many => None,
+        }
+    }
+
+    /// The policy that the route names. Its `match`, if any, must hold too.
+    fn named(&self, name: &[u8], facts: &Facts<'_>, is_doubtful: impl Fn(Owner<'_>) -> bool) -> Choice<'_> {
+        let found = std::str::from_utf8(name).ok().and_then(|name| self.by_name.get(name));
+        let Some((index, policy)) = found.and_then(|index| Some((*index, self.policies.get(*index)?))) else {
+            return Choice::Refuse(Reason::PolicyUnknown);
+        };
+        let authority = facts.headers.first(b":authority").unwrap_or_default();
+        match &policy.rule {
+            Some(rule) if !rule.governs(facts.path(), authority) => Choice::Refuse(Reason::NoPolicy),
+            _ if is_doubtful(Owner::Named(index)) => Choice::Refuse(Reason::PathMalformed),
+            Some(rule) if !rule.admits(facts.method()) => Choice::WrongMethod(vec![policy]),
+            _ => Choice::Policy(policy),
+        }
+    }
+}
+
+enum Choice<'a> {
+    Policy(&'a Rc<Policy>),
+    WrongMethod(Vec<&'a Rc<Policy>>),
+    Refuse(Reason),
+    Leave,
+}
+
+/// A path that policies govern, all for other methods. Reported only if every one of them is in report mode.
+fn wrong_method(policies: &[&Rc<Policy>], facts: &Facts<'_>) -> Opening {
+    let strictest = policies.iter().find(|policy| policy.mode == Mode::Enforce).or_else(|| policies.first());
+    let Some(policy) = strictest else {
+        let verdict = Verdict::Deny(Denial::from(Reason::HostFault));
+        let ruling = Ruling { verdict, record: Record::default() };
+        return Opening { edits: identity_edits(facts), step: Step::Settled(ruling), policy: None };
+    };
+    let mut judgement = Judgement::new(policy, facts);
+    judgement.path = Outcome::Fail;
+    if is_tunnel(facts) {
+        let ruling = judgement.settle(Err(Reason::UpgradeNotAllowed));
+        return Opening {
+            edits: policy.edits(facts),
+            step: Step::Settled(ruling),
+            policy: Some((*policy).clone()),
+        };
+    }
+    let mut ruling = judgement.settle(Err(Reason::MethodNotAllowed));
+    if let Verdict::Deny(denial) = &mut ruling.verdict {
+        denial.allow = policies
+            .iter()
+            .filter_map(|one| one.rule.as_ref())
+            .flat_map(|rule| rule.methods.clone())
+            .collect();
+        denial.allow.sort_unstable();
+        denial.allow.dedup();
+    }
+    Opening { edits: policy.edits(facts), step: Step::Settled(ruling), policy: Some((*policy).clone()) }
+}
