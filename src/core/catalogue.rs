@@ -3,7 +3,7 @@
 //! Responsible for handing the data over. Refuses to know what is in it: a provider is a saved `signature` block, read
 //! by the parser that reads a custom scheme.
 
-use crate::config::{ConfigError, Json};
+use crate::vocabulary::{ConfigError, Json};
 
 /// The data, as it stands in the file.
 pub const DATA: &str = include_str!("catalogue.json");

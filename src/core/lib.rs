@@ -49,3 +49,4 @@ pub mod request;
 pub mod secret;
 pub mod signature;
 pub mod uri;
+mod vocabulary;

@@ -3,14 +3,13 @@
 //! Responsible for the `handshake` of a provider and of a policy. Refuses to know how they are answered.
 
 use super::Reader;
-use super::error::{ConfigError, Wrong};
-use super::node::Node;
 use super::requirement::fingerprints;
 use super::scheme::{ENCODINGS, place_of};
 use super::secret;
 use crate::handshake::{Form, Handshake, Keyed};
 use crate::policy::{Handshakes, Leaf};
 use crate::signature::field::Place;
+use crate::vocabulary::{ConfigError, Node, Wrong};
 use std::rc::Rc;
 
 /// Reads the handshakes of a provider of the catalogue: one, or a list.

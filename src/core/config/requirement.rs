@@ -2,8 +2,6 @@
 //!
 //! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`. Refuses to know how they are judged.
 
-use super::error::{ConfigError, Wrong};
-use super::node::{Node, Object};
 use super::secret::{self, Material};
 use super::{Reader, scheme};
 use crate::check::source_ip::{AddressCheck, AddressSet};
@@ -11,6 +9,7 @@ use crate::check::token::{Place, TokenCheck};
 use crate::policy::requirement::Requirement;
 use crate::policy::{Check, Leaf};
 use crate::secret::{Fingerprint, Secret};
+use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::rc::Rc;

@@ -3,9 +3,6 @@
 //! Responsible for `signature` with its `provider` or `scheme`. Refuses to know any provider: the catalogue hands over
 //! a block in the same vocabulary.
 
-use super::error::{ConfigError, Wrong};
-use super::json::Json;
-use super::node::{Node, Object, is_header_name, is_word, near};
 use super::requirement::fingerprints;
 use super::secret::{self, Material};
 use super::{Reader, SigningKey, handshake};
@@ -23,6 +20,7 @@ use crate::signature::public_url::{Form as UrlForm, PublicUrl};
 use crate::signature::template::{Body, Part, SignedContent, TemplateError};
 use crate::signature::timestamp::{Freshness, Unit};
 use crate::signature::{Equality, Expected, Scheme, SignatureCheck};
+use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, is_header_name, is_word, near};
 use data_encoding::{BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 use std::rc::Rc;
 

@@ -1,7 +1,7 @@
 //! The two forms in which a configuration arrives, as one tree.
 //!
-//! Responsible for JSON text, in which duplicate keys must be seen, and for `google.protobuf.Struct`. Refuses to know
-//! what any key means.
+//! Responsible for JSON text, in which duplicate keys must be seen, and for `google.protobuf.Struct`. It knows no
+//! key.
 
 use super::error::{ConfigError, Wrong};
 use prost::Message as _;

@@ -1,7 +1,7 @@
 //! A JSON value that knows its place, and complains about keys nobody asked for.
 //!
 //! Responsible for types, for unknown and duplicate keys with the near miss that was meant, and for the places in
-//! messages. Refuses to know policies.
+//! messages.
 
 use super::error::{ConfigError, Faults, Wrong};
 use super::json::Json;
