@@ -6,8 +6,8 @@
 mod handshake;
 mod policy;
 mod requirement;
-mod scheme;
 mod secret;
+mod signature;
 
 pub use crate::vocabulary::{ConfigError, Warning, Wrong};
 
