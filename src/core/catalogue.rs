@@ -1,15 +1,22 @@
 //! The catalogue of providers: data in the operator's own vocabulary, in `src/core/catalogue.json`.
 //!
-//! Responsible for handing the data over. Refuses to know what is in it: a provider is a saved `signature` block, read
-//! by the parser that reads a custom scheme.
+//! Responsible for finding a provider and for reading its block: what it signs or sends, its handshakes, and what is known
+//! about it beside. A provider is a saved `signature` block, read by the parser that reads an operator's scheme.
 
-use crate::config::{ConfigError, Json};
+use crate::check::token::Place;
+use crate::handshake::Handshake;
+use crate::signature::field::Field;
+use crate::signature::{KeyForm, Scheme};
+use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_word, member_texts, near};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::OnceLock;
 
-/// The data, as it stands in the file.
+/// The file.
 pub const DATA: &str = include_str!("catalogue.json");
 
-/// What a provider's block may say: its `scheme` or `token`, and facts about the provider that no check needs.
-pub(crate) const KEYS: [&str; 14] = [
+/// What a provider's block may say.
+const KEYS: [&str; 14] = [
     "title",
     "documentation",
     "addresses",
@@ -26,7 +33,299 @@ pub(crate) const KEYS: [&str; 14] = [
     "delivery_id",
 ];
 
-/// The whole catalogue: an object with one block a provider.
-pub(crate) fn catalogue() -> Result<Json, ConfigError> {
-    Json::read(DATA.as_bytes())
+/// All providers, each still as text: one policy needs one of them, and all of them take time to read.
+#[derive(Debug)]
+pub struct Catalogue(BTreeMap<&'static str, &'static str>);
+
+/// A provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// The name by which a configuration calls it.
+    pub name: &'static str,
+    /// The name that people know.
+    pub title: String,
+    /// Where the provider explains how to verify a delivery.
+    pub documentation: String,
+    /// Where it publishes the addresses from which it sends.
+    pub addresses: Option<String>,
+    /// The content types of its deliveries, the usual one first; at least one.
+    pub content_types: Vec<String>,
+    /// The header in which it names the event.
+    pub event_type: Option<String>,
+    /// How the block was verified.
+    pub verified: Evidence,
+    /// The status that it wants where a signature does not hold.
+    pub deny_status: Option<u16>,
+    /// What it says about the time of a delivery.
+    pub timestamp: Timestamp,
+    /// What an operator has to know to set it up.
+    pub setup: Option<String>,
+    /// How a delivery is verified.
+    pub way: Way,
+    /// Where the id of a delivery sits.
+    pub delivery_id: Option<Field>,
+    /// The requests with which it tests an endpoint.
+    pub handshakes: Vec<Rc<Handshake>>,
+    block: &'static str,
+    way_block: &'static str,
+}
+
+/// How a delivery is verified.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// By a signature of this scheme, with keys made in this form.
+    Signed(Box<Scheme>, KeyForm),
+    /// By a token that is sent in this place.
+    Token(Place),
+}
+
+/// What a provider's block was held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A delivery that the provider published with its secret.
+    PublishedVector,
+    /// The provider's own library.
+    VendorLibrary,
+    /// The provider's documentation.
+    Documentation,
+    /// Nothing of the provider's.
+    Unverified,
+}
+
+/// What a provider says about the time of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamp {
+    /// It is signed.
+    Signed,
+    /// It is sent and not signed.
+    Unsigned,
+    /// Nothing.
+    None,
+}
+
+impl Evidence {
+    /// The words for it in the catalogue.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("published vector", Self::PublishedVector),
+        ("vendor library", Self::VendorLibrary),
+        ("documentation", Self::Documentation),
+        ("unverified", Self::Unverified),
+    ];
+
+    /// The word for it in the catalogue.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, one)| *one == self).map_or("", |(name, _)| *name)
+    }
+}
+
+impl Timestamp {
+    const NAMES: [(&'static str, Self); 3] =
+        [("signed", Self::Signed), ("unsigned", Self::Unsigned), ("none", Self::None)];
+}
+
+impl Catalogue {
+    /// The catalogue. The file is split into its blocks once.
+    ///
+    /// # Errors
+    /// The file is broken, which a test excludes.
+    pub fn load() -> Result<&'static Self, ConfigError> {
+        static CATALOGUE: OnceLock<Result<Catalogue, ConfigError>> = OnceLock::new();
+        let split = || {
+            let blocks = member_texts(DATA);
+            blocks.map(Catalogue).map_err(|wrong| ConfigError { at: "providers".to_owned(), wrong })
+        };
+        CATALOGUE.get_or_init(split).as_ref().map_err(Clone::clone)
+    }
+
+    /// The names of all providers, in order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
+    /// Reads all providers, in the order of their names; an error, with its place, for one that is broken.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Provider, ConfigError>> {
+        self.0.iter().map(|(name, block)| self.read(name, block))
+    }
+
+    /// Reads the provider of that name; nothing where there is none.
+    ///
+    /// # Errors
+    /// The block is broken, which a test excludes: the first thing that is wrong, with its place.
+    pub fn get(&self, name: &str) -> Result<Option<Provider>, ConfigError> {
+        let found = self.0.get_key_value(name);
+        found.map(|(name, block)| self.read(name, block)).transpose()
+    }
+
+    /// The name that was probably meant by one that is not there.
+    #[must_use]
+    pub fn nearest(&self, name: &str) -> Option<&'static str> {
+        near(name, self.names())
+    }
+
+    /// The complaint about a name that is not there. It quotes no text that could be a secret in the wrong place.
+    #[must_use]
+    pub fn unknown(&self, name: &str) -> Wrong {
+        if name.is_empty() {
+            return Wrong::EmptyText;
+        }
+        let meant = self.nearest(name).map(str::to_owned);
+        Wrong::Provider((meant.is_some() || is_word(name)).then(|| name.to_owned()), meant)
+    }
+
+    fn read(&self, name: &'static str, block: &'static str) -> Result<Provider, ConfigError> {
+        let at = format!("providers.{name}");
+        let read = |node: &Node<'_>| self.provider(name, block, node).map(Some);
+        Json::read(block.as_bytes()).and_then(|json| first_fault(&at, &json, read))
+    }
+
+    fn provider(
+        &self,
+        name: &'static str,
+        block: &'static str,
+        node: &Node<'_>,
+    ) -> Result<Provider, ConfigError> {
+        let object = node.object(&KEYS)?;
+        let text = |key: &str| object.get(key).map(|node| node.text().map(str::to_owned)).transpose();
+        let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
+        let (kind, node) = object.exactly_one(&["scheme", "token", "same_as"], complaint)?;
+        let model = match kind {
+            "same_as" => {
+                let model = node.text()?;
+                Some(self.get(model)?.ok_or_else(|| node.error(self.unknown(model)))?)
+            }
+            _ => None,
+        };
+        let handshakes = object.get("handshake").map(|node| Handshake::parse(&node)).transpose()?;
+        let (way, delivery_id, handshakes, way_block) = match model {
+            Some(Provider { way, delivery_id, handshakes: of_model, way_block, .. }) => {
+                (way, delivery_id, handshakes.unwrap_or(of_model), way_block)
+            }
+            None => {
+                let (way, delivery_id) = way(kind, &node, &object)?;
+                (way, delivery_id, handshakes.unwrap_or_default(), block)
+            }
+        };
+        Ok(Provider {
+            name,
+            title: object.required("title")?.filled_text()?.to_owned(),
+            documentation: object.required("documentation")?.filled_text()?.to_owned(),
+            addresses: text("addresses")?,
+            content_types: texts(&object.required("content_types")?)?,
+            event_type: text("event_type")?,
+            verified: object.required("verified")?.choice(&Evidence::NAMES)?,
+            deny_status: object.get("deny_status").map(|node| status(&node)).transpose()?,
+            timestamp: object.required("timestamp")?.choice(&Timestamp::NAMES)?,
+            setup: text("setup")?,
+            way,
+            delivery_id,
+            handshakes,
+            block,
+            way_block,
+        })
+    }
+}
+
+impl Provider {
+    /// Its block of the catalogue, as it is written.
+    #[must_use]
+    pub const fn block(&self) -> &'static str {
+        self.block
+    }
+
+    /// The block that holds its `scheme` or `token`, as it is written: its own, or that of the provider whose way it
+    /// shares.
+    #[must_use]
+    pub const fn way_block(&self) -> &'static str {
+        self.way_block
+    }
+
+    /// The scheme by which it signs; nothing where it sends a token.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&Scheme> {
+        match &self.way {
+            Way::Signed(scheme, _) => Some(scheme),
+            Way::Token(_) => None,
+        }
+    }
+}
+
+/// Reads `scheme` or `token`, and where the id of a delivery sits.
+fn way(kind: &str, node: &Node<'_>, block: &Object<'_>) -> Result<(Way, Option<Field>), ConfigError> {
+    if kind == "token" {
+        let delivery_id = block.get("delivery_id").map(|node| Field::parse(&node)).transpose()?;
+        return Ok((Way::Token(token_place(node)?), delivery_id));
+    }
+    // Where there is none, what is wrong with it has been reported, and counts before this.
+    let (scheme, form) = Scheme::parse(node)?.ok_or_else(|| node.error(Wrong::EmptyObject))?;
+    let delivery_id = scheme.delivery_id.clone();
+    Ok((Way::Signed(Box::new(scheme), form), delivery_id))
+}
+
+/// How a provider sends a token. For Basic credentials the secret is `username:password`, or the password alone where
+/// any user name will do.
+fn token_place(node: &Node<'_>) -> Result<Place, ConfigError> {
+    let object = node.object(&["header", "bearer", "basic"])?;
+    let complaint = "must have exactly one of `header`, `bearer` and `basic`";
+    let (kind, place) = object.exactly_one(&["header", "bearer", "basic"], complaint)?;
+    Ok(match kind {
+        "header" => Place::Header(Rc::from(place.header_name()?)),
+        "bearer" => Place::Bearer,
+        _ => Place::BasicAny,
+    })
+}
+
+fn texts(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+    node.list()?.iter().map(|entry| entry.filled_text().map(str::to_owned)).collect()
+}
+
+fn status(node: &Node<'_>) -> Result<u16, ConfigError> {
+    let complaint = "must be a status from 400 to 599";
+    let status = node.whole(400, 599, complaint)?;
+    u16::try_from(status).map_err(|_| node.error(Wrong::Rule(complaint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_provider_is_read_and_stands_there_once() {
+        let catalogue = Catalogue::load().unwrap();
+        for provider in catalogue.iter() {
+            let provider = provider.unwrap_or_else(|error| panic!("{error}"));
+            let relies_on_time = provider.scheme().is_some_and(|scheme| scheme.freshness.is_some());
+            assert!(!relies_on_time || provider.timestamp == Timestamp::Signed, "{}", provider.name);
+        }
+        let Json::Object(members) = Json::read(DATA.as_bytes()).unwrap() else { panic!("no object") };
+        assert_eq!(members.len(), catalogue.names().count());
+    }
+
+    #[test]
+    fn the_same_as_another_is_verified_alike_and_keeps_its_own_facts() {
+        let catalogue = Catalogue::load().unwrap();
+        let [clerk, svix] = ["clerk", "svix"].map(|name| catalogue.get(name).unwrap().unwrap());
+        assert_eq!(clerk.title, "Clerk");
+        assert_eq!(format!("{:?}", clerk.way), format!("{:?}", svix.way));
+        assert_eq!(clerk.way_block(), svix.block());
+        assert_ne!(clerk.block(), svix.block());
+    }
+
+    #[test]
+    fn a_broken_block_is_told_with_its_place() {
+        let block = r#"{"title": "T", "token": {"header": "no header"}}"#;
+        let catalogue = Catalogue(BTreeMap::from([("x", block), ("y", r#"{"same_as": "z"}"#)]));
+        let said = |name| catalogue.get(name).unwrap_err().to_string();
+        assert!(said("x").starts_with("providers.x.token.header: "), "{}", said("x"));
+        assert!(said("y").starts_with("providers.y.same_as: "), "{}", said("y"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_has_a_nearest_one() {
+        let catalogue = Catalogue::load().unwrap();
+        assert!(catalogue.get("githb").unwrap().is_none());
+        assert_eq!(catalogue.nearest("githb"), Some("github"));
+        let secret = catalogue.unknown("whsec_0123456789abcdef0123456789abcdef");
+        assert_eq!(secret, Wrong::Provider(None, None));
+    }
 }

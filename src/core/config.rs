@@ -1,27 +1,21 @@
 //! Configuration: bytes and an environment in, policies out, or one error that says where and what.
 //!
 //! Responsible for everything an operator writes: strict, resolved and decoded once, so that nothing is parsed while a
-//! request waits. Together with its submodules the only reader of JSON. Refuses to know requests and the host: the
-//! environment is a function that is passed in.
+//! request waits. It knows no request and no host: the environment is a function that is passed in.
 
-mod error;
 mod handshake;
-mod json;
-mod node;
 mod policy;
 mod requirement;
-mod scheme;
 mod secret;
+mod signature;
 
-pub use error::{ConfigError, Warning, Wrong};
+pub use crate::vocabulary::{ConfigError, Warning, Wrong};
 
 use crate::budget::{Budget, DEFAULT_HELD_BYTES};
 use crate::matcher::{Match, PathPattern};
 use crate::policy::PolicySet;
 use crate::secret::Fingerprint;
-use error::Faults;
-pub(crate) use json::Json;
-use node::Node;
+use crate::vocabulary::{Faults, Json, Node};
 
 /// The bounds of `held_bytes`. V8 ends a VM at 1 GiB, of which a form at its end may take as much once more.
 const LEAST_HELD_BYTES: u64 = 4 << 10;

@@ -4,6 +4,8 @@
 //! documents. What is echoed is plain enough that no browser takes it for a page, and a keyed answer can never serve
 //! as the signature of a body. Refuses to know policies: whether the rest held is for the caller to see.
 
+mod parse;
+
 use crate::budget::heap;
 use crate::reply::Reply;
 use crate::request::{Facts, Occurrence};

@@ -50,3 +50,4 @@ pub mod request;
 pub mod secret;
 pub mod signature;
 pub mod uri;
+mod vocabulary;

@@ -1,7 +1,7 @@
 //! The signature check: did someone who holds the secret sign these bytes, lately?
 //!
-//! Responsible for one shape that covers every provider: fields that say where values sit, a template of the signed content, an algorithm, a
-//! freshness. No provider is known here by name: those are data (`src/providers.json`). The body is hashed as it comes
+//! Responsible for one shape that covers every provider: fields that say where values sit, a template of the signed
+//! content, an algorithm, a freshness. No provider is known here by name: those are data (`src/core/catalogue.json`). The body is hashed as it comes
 //! and not kept; what is kept of a request until its body ends is a few small values ([`Running::kept_bytes`]).
 
 pub mod field;
@@ -9,63 +9,30 @@ pub mod form;
 pub mod hmac;
 pub mod json_pointer;
 pub mod key;
+mod key_form;
 pub mod public_key;
 pub mod public_url;
+pub(crate) mod scheme;
 pub mod template;
 pub mod timestamp;
+
+pub use key_form::{KeyEncoding, KeyForm};
+pub use scheme::{Equality, Expected, Scheme};
 
 use crate::budget::heap;
 use crate::decision::Reason;
 use crate::request::{Facts, Millis, Occurrence};
 use crate::secret::{Secret, equal};
-use crate::signature::field::{Field, Found, Place};
+use crate::signature::field::{Field, Found};
 use crate::signature::form::Form;
-use crate::signature::hmac::{BodyDigest, Encoding};
+use crate::signature::hmac::BodyDigest;
 use crate::signature::json_pointer::{Answer, Search};
-use crate::signature::key::{Algorithm, Key, Tag};
+use crate::signature::key::{Key, Tag};
 use crate::signature::public_key::Verification;
 use crate::signature::public_url::PublicUrl;
-use crate::signature::template::{Body, Part, Rendered, Seam, SignedContent, Values};
-use crate::signature::timestamp::Freshness;
+use crate::signature::template::{Body, Part, Rendered, Seam, Values};
 use std::fmt;
 use std::rc::Rc;
-
-/// How one signature is laid out.
-#[derive(Clone, Debug)]
-pub struct Scheme {
-    /// What it is verified with.
-    pub algorithm: Algorithm,
-    /// Where the claimed signatures sit, at least one place.
-    pub signature: Vec<Field>,
-    /// How they are written.
-    pub encoding: Encoding,
-    /// The bytes that are signed.
-    pub signed: SignedContent,
-    /// Where the signed time sits and how far from now it may lie; nothing where no time is signed.
-    pub freshness: Option<Freshness>,
-    /// Where the sender's id of the delivery sits.
-    pub delivery_id: Option<Field>,
-    /// What must hold beside the signature.
-    pub require: Vec<Equality>,
-}
-
-/// An equality that must hold beside the signature: the place is there once and has the value.
-#[derive(Clone, Debug)]
-pub struct Equality {
-    /// The header or query parameter.
-    pub place: Place,
-    /// Its value.
-    pub expected: Expected,
-}
-
-/// What an equality expects.
-#[derive(Clone, Debug)]
-pub enum Expected {
-    /// This text.
-    Text(Rc<str>),
-    /// The SHA-256 of the body, in this encoding.
-    BodyDigest(Encoding),
-}
 
 /// A scheme with the secrets that may have signed.
 #[derive(Clone, Debug)]

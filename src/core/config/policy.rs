@@ -2,8 +2,6 @@
 //!
 //! Responsible for `policies[n]` and everything in it but the requirement tree. Refuses to know other policies.
 
-use super::error::{ConfigError, Wrong};
-use super::node::{Node, Object};
 use super::{Reader, handshake, requirement};
 use crate::decision::Reason;
 use crate::matcher::{HostPattern, Match, PathPattern};
@@ -12,6 +10,7 @@ use crate::policy::{Check, Forward, Leaf, Mode, Policy};
 use crate::signature::form;
 use crate::signature::template::Body;
 use crate::uri::{authority, path};
+use crate::vocabulary::{ConfigError, Node, Object, Wrong, is_header_name, near};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -249,7 +248,7 @@ fn host_pattern(node: &Node<'_>) -> Result<HostPattern, ConfigError> {
 fn media_types(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
     let media_type = |entry: &Node<'_>| {
         let text = entry.filled_text()?;
-        let is_token = |part: &str| super::node::is_header_name(part);
+        let is_token = |part: &str| is_header_name(part);
         match text.split_once('/') {
             Some((kind, subtype)) if is_token(kind) && is_token(subtype) => {
                 Ok(Rc::from(text.to_ascii_lowercase()))
@@ -266,7 +265,7 @@ fn media_types(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
 fn codings(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
     let coding = |entry: &Node<'_>| {
         let text = entry.filled_text()?;
-        if super::node::is_header_name(text) {
+        if is_header_name(text) {
             Ok(Rc::from(text.to_ascii_lowercase()))
         } else {
             let complaint = "is not a content coding, such as identity or gzip";
@@ -323,5 +322,5 @@ fn deny_status(node: &Node<'_>) -> Result<BTreeMap<Reason, u16>, ConfigError> {
 }
 
 fn near_reason(code: &str) -> Option<&'static str> {
-    super::node::near(code, Reason::ALL.iter().map(|reason| reason.code()))
+    near(code, Reason::ALL.iter().map(|reason| reason.code()))
 }

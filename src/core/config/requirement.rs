@@ -2,15 +2,14 @@
 //!
 //! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`. Refuses to know how they are judged.
 
-use super::error::{ConfigError, Wrong};
-use super::node::{Node, Object};
 use super::secret::{self, Material};
-use super::{Reader, scheme};
+use super::{Reader, signature};
 use crate::check::source_ip::{AddressCheck, AddressSet};
 use crate::check::token::{Place, TokenCheck};
 use crate::policy::requirement::Requirement;
 use crate::policy::{Check, Leaf};
 use crate::secret::{Fingerprint, Secret};
+use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -38,7 +37,7 @@ pub(crate) fn read(
         members.extend(check.map(|check| add(leaves, plain(check))));
     }
     if let Some(node) = object.get("signature") {
-        let leaf = node.keep(scheme::read_signature(&node, reader)).flatten();
+        let leaf = node.keep(signature::read(&node, reader)).flatten();
         members.extend(leaf.map(|leaf| add(leaves, leaf)));
     }
     if let Some(node) = object.get("all_of") {

@@ -4,12 +4,10 @@
 //! expanded. Refuses to know what they are for, and puts the text of none into a message.
 
 use super::Reader;
-use super::error::{ConfigError, Wrong};
-use super::json::Json;
-use super::node::Node;
 use crate::request::Millis;
 use crate::secret::{Fingerprint, Secret, Validity};
 use crate::signature::timestamp::rfc3339;
+use crate::vocabulary::{ConfigError, Json, Node, Wrong};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use std::rc::Rc;
 

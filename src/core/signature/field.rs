@@ -4,9 +4,10 @@
 //! thing with other letters. Refuses to know what the value means.
 
 use crate::request::{Facts, Occurrence};
-use crate::signature::json_pointer::{Pointer, Search};
+use crate::signature::json_pointer::{self, Pointer, Search};
 use crate::signature::key::MAX_CANDIDATES;
 use crate::uri::query;
+use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -22,6 +23,22 @@ pub enum Place {
 }
 
 impl Place {
+    /// The place that one of `header`, `query` and `json` names.
+    pub(crate) fn parse(object: &Object<'_>) -> Result<Self, ConfigError> {
+        let complaint = "must have exactly one of `header`, `query` and `json`";
+        let (kind, node) = object.exactly_one(&["header", "query", "json"], complaint)?;
+        Ok(match kind {
+            "header" => Self::Header(Rc::from(node.header_name()?)),
+            "query" => Self::Query(Rc::from(node.filled_text()?)),
+            _ => {
+                let text = node.text()?;
+                let complaint = "is not a JSON pointer (RFC 6901), such as /event/time";
+                let wrong = || node.error(Wrong::Value(text.to_owned(), complaint));
+                Self::Json(json_pointer::pointer(text).ok_or_else(wrong)?)
+            }
+        })
+    }
+
     /// The value there, as it came; of a place in the body nothing is known yet.
     #[must_use]
     pub fn read<'a>(&self, facts: &Facts<'a>) -> Occurrence<Cow<'a, [u8]>> {
@@ -58,6 +75,25 @@ pub enum Found<'a> {
 }
 
 impl Field {
+    /// Reads a field that stands alone.
+    pub(crate) fn parse(node: &Node<'_>) -> Result<Self, ConfigError> {
+        Self::parse_object(&node.object(&["header", "query", "json", "split", "prefix"])?)
+    }
+
+    /// Reads a field of an object that may say more.
+    pub(crate) fn parse_object(object: &Object<'_>) -> Result<Self, ConfigError> {
+        let place = Place::parse(object)?;
+        let split = match object.get("split") {
+            Some(node) => match node.text()?.as_bytes() {
+                [byte] if byte.is_ascii() => Some(*byte),
+                _ => return Err(node.error(Wrong::Rule("must be one ASCII character"))),
+            },
+            None => None,
+        };
+        let prefix = object.get("prefix").map(|node| node.filled_text().map(Rc::from)).transpose()?;
+        Ok(Self { place, split, prefix })
+    }
+
     /// Reads the field.
     #[must_use]
     pub fn read<'a>(&self, facts: &Facts<'a>) -> Found<'a> {

@@ -118,16 +118,9 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The word for it in a configuration.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "hex" => Self::Hex,
-            "base64" => Self::Base64,
-            "base64url" => Self::Base64Url,
-            _ => return None,
-        })
-    }
+    /// The words for them in a configuration.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("hex", Self::Hex), ("base64", Self::Base64), ("base64url", Self::Base64Url)];
 
     /// The canonical text of these bytes.
     #[must_use]

@@ -1,7 +1,7 @@
 //! A JSON value that knows its place, and complains about keys nobody asked for.
 //!
 //! Responsible for types, for unknown and duplicate keys with the near miss that was meant, and for the places in
-//! messages. Refuses to know policies.
+//! messages.
 
 use super::error::{ConfigError, Faults, Wrong};
 use super::json::Json;
@@ -33,14 +33,6 @@ impl<'a> Node<'a> {
     /// The same, and no message quotes what stands here or below.
     pub(crate) fn hushed(self) -> Self {
         Self { is_hushed: true, ..self }
-    }
-
-    /// A value that stands elsewhere than in the operator's text.
-    pub(crate) const fn elsewhere<'b>(&self, at: String, value: &'b Json) -> Node<'b>
-    where
-        'a: 'b,
-    {
-        Node { at, value, faults: self.faults, is_hushed: self.is_hushed }
     }
 
     pub(crate) fn at(&self) -> &str {
@@ -195,6 +187,25 @@ impl<'a> Node<'a> {
             true => Ok(name.to_ascii_lowercase()),
             false => Err(self.error(Wrong::Value(name.to_owned(), "is not the name of a header"))),
         }
+    }
+}
+
+/// Reads a value that stands on its own, at this place.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(crate) fn first_fault<T>(
+    at: &str,
+    value: &Json,
+    read: impl FnOnce(&Node<'_>) -> Result<Option<T>, ConfigError>,
+) -> Result<T, ConfigError> {
+    let faults = Faults::default();
+    let node = Node { at: at.to_owned(), ..Node::root(value, &faults) };
+    let read = node.keep(read(&node)).flatten();
+    match (faults.into_list().into_iter().next(), read) {
+        (None, Some(read)) => Ok(read),
+        (Some(fault), _) => Err(fault),
+        (None, None) => Err(ConfigError { at: at.to_owned(), wrong: Wrong::Missing }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration, in the operator's words.
 //!
-//! Responsible for the text of every message. Refuses to know the text of a secret: no variant has room for it.
+//! Responsible for the text of every message. The text of a secret is in none: no variant has room for it.
 
 use std::cell::RefCell;
 use std::fmt;

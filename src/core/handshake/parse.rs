@@ -1,0 +1,84 @@
+//! Handshakes as the catalogue writes them.
+//!
+//! Responsible for reading the `handshake` of a provider.
+
+use super::{Form, Handshake, Keyed};
+use crate::signature::field::Place;
+use crate::signature::hmac::Encoding;
+use crate::vocabulary::{ConfigError, Node, Wrong};
+use std::rc::Rc;
+
+impl Handshake {
+    /// Reads the handshakes of a provider: one, or a list.
+    pub(crate) fn parse(node: &Node<'_>) -> Result<Vec<Rc<Self>>, ConfigError> {
+        node.one_or_list()?.iter().map(|one| Self::parse_one(one).map(Rc::new)).collect()
+    }
+
+    fn parse_one(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let keys = [
+            "method",
+            "signed",
+            "when",
+            "unless",
+            "verify_token",
+            "echo",
+            "status",
+            "header",
+            "json",
+            "keyed",
+        ];
+        let object = node.object(&keys)?;
+        let place = |node: Node<'_>| Place::parse(&node.object(&["header", "query", "json"])?);
+        let when = match object.get("when") {
+            Some(node) => {
+                let when = node.object(&["header", "query", "json", "equals"])?;
+                Some((Place::parse(&when)?, Rc::from(when.required("equals")?.text()?)))
+            }
+            None => None,
+        };
+        let is_signed = object.get("signed").map_or(Ok(false), |node| node.boolean())?;
+        let echo = object.get("echo").map(place).transpose()?;
+        let in_body = [echo.as_ref(), when.as_ref().map(|(place, _)| place)];
+        if object.get("unless").is_some() && !is_signed {
+            return Err(
+                node.error(Wrong::Rule("`unless` looks into the body, so the handshake must be signed"))
+            );
+        }
+        if !is_signed && in_body.into_iter().flatten().any(|place| matches!(place, Place::Json(_))) {
+            return Err(node.error(Wrong::Rule("an unsigned handshake is answered before its body is read")));
+        }
+        let whole = |node: Node<'_>| {
+            let status = node.whole(200, 299, "must be a status from 200 to 299")?;
+            u16::try_from(status).map_err(|_| node.error(Wrong::EmptyText))
+        };
+        let keyed = match object.get("keyed") {
+            Some(node) => {
+                let keyed = node.object(&["encoding", "prefix"])?;
+                let prefix = keyed.get("prefix").map_or(Ok(""), |node| node.text())?;
+                Some(Keyed {
+                    prefix: Rc::from(prefix),
+                    encoding: keyed.required("encoding")?.choice(&Encoding::NAMES)?,
+                })
+            }
+            None => None,
+        };
+        let answer = match (object.get("status"), object.get("header"), object.get("json")) {
+            (Some(node), None, None) => Form::Status(whole(node)?),
+            (None, Some(node), None) => Form::Header(Rc::from(node.header_name()?)),
+            (None, None, Some(node)) => Form::Json(Rc::from(node.filled_text()?), keyed),
+            (None, None, None) => Form::Text,
+            _ => {
+                return Err(node.error(Wrong::Rule("must have at most one of `status`, `header` and `json`")));
+            }
+        };
+        Ok(Self {
+            method: Rc::from(object.required("method")?.filled_text()?),
+            is_signed,
+            when,
+            unless: object.get("unless").map(place).transpose()?,
+            verify_token: object.get("verify_token").map(place).transpose()?,
+            echo,
+            answer,
+        })
+    }
+}

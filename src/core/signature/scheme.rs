@@ -1,0 +1,228 @@
+//! Signature schemes as an operator, or the catalogue, writes them: one vocabulary, one parser.
+//!
+//! Responsible for the shape of a scheme and for reading it. It knows no provider: the catalogue's blocks are written in
+//! the same vocabulary.
+
+use super::field::{Field, Place};
+use super::hmac::Encoding;
+use super::key::Algorithm;
+use super::key_form::KeyForm;
+use super::template::{Body, Part, SignedContent, TemplateError};
+use super::timestamp::{Freshness, Unit};
+use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_header_name};
+use std::rc::Rc;
+
+const DAY: u64 = 86_400;
+
+/// How one signature is laid out.
+#[derive(Clone, Debug)]
+pub struct Scheme {
+    /// What it is verified with.
+    pub algorithm: Algorithm,
+    /// Where the claimed signatures sit, at least one place.
+    pub signature: Vec<Field>,
+    /// How they are written.
+    pub encoding: Encoding,
+    /// The bytes that are signed.
+    pub signed: SignedContent,
+    /// Where the signed time sits and how far from now it may lie; nothing where no time is signed.
+    pub freshness: Option<Freshness>,
+    /// Where the sender's id of the delivery sits.
+    pub delivery_id: Option<Field>,
+    /// What must hold beside the signature.
+    pub require: Vec<Equality>,
+}
+
+/// An equality that must hold beside the signature: the place is there once and has the value.
+#[derive(Clone, Debug)]
+pub struct Equality {
+    /// The header or query parameter.
+    pub place: Place,
+    /// Its value.
+    pub expected: Expected,
+}
+
+/// What an equality expects.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// This text.
+    Text(Rc<str>),
+    /// The SHA-256 of the body, in this encoding.
+    BodyDigest(Encoding),
+}
+
+impl Scheme {
+    /// Reads a scheme on its own: JSON, the object that stands behind `scheme` in a configuration. Also gives how the
+    /// texts of its secrets become keys.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place in the object.
+    pub fn from_json(json: &[u8]) -> Result<(Self, KeyForm), ConfigError> {
+        first_fault("", &Json::read(json)?, Self::parse)
+    }
+
+    /// Reads a scheme, and how the texts of its secrets become keys; nothing where all that is wrong with it has been
+    /// reported.
+    pub(crate) fn parse(node: &Node<'_>) -> Result<Option<(Self, KeyForm)>, ConfigError> {
+        let object = node.object(&[
+            "algorithm",
+            "signature",
+            "timestamp",
+            "tolerance_seconds",
+            "future_seconds",
+            "delivery_id",
+            "signed",
+            "secret",
+            "require",
+            "encoding",
+        ])?;
+        if let Some(misplaced) = object.get("encoding") {
+            node.report(misplaced.error(Wrong::Rule("belongs in `signature`")));
+        }
+        let signed = object.required("signed").and_then(|node| Ok((template(&node)?, node)));
+        let signed = node.keep(signed);
+        let fields = node.keep(object.required("signature").and_then(|node| signature_fields(&node)));
+        let delivery_id = node.keep(object.get("delivery_id").map(|node| Field::parse(&node)).transpose());
+        let algorithm = object.required("algorithm").and_then(|node| node.choice(&Algorithm::NAMES));
+        let algorithm = node.keep(algorithm);
+        let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| KeyForm::parse(&node));
+        let form = node.keep(form);
+        let require = node.keep(object.get("require").map_or(Ok(Vec::new()), |node| equalities(&node)));
+        let (Some((signed, signed_node)), Some((signature, encoding)), Some(delivery_id)) =
+            (signed, fields, delivery_id)
+        else {
+            return Ok(None);
+        };
+        let (Some(algorithm), Some(form), Some(require)) = (algorithm, form, require) else {
+            return Ok(None);
+        };
+        let is_id_in_headers = delivery_id.as_ref().is_some_and(|field| field.search().is_none());
+        if signed.has(&Part::Id) && !is_id_in_headers {
+            return Err(signed_node
+                .error(Wrong::Rule("has `{id}`, so the scheme needs a `delivery_id` outside the body")));
+        }
+        if signed.has(&Part::Secret) != (algorithm == Algorithm::Sha256) {
+            return Err(signed_node.error(Wrong::Rule(
+                "`{secret}` goes with the algorithm `sha256`, and that with nothing else",
+            )));
+        }
+        if signed.body() != Body::Unsigned && signature.iter().any(|field| field.search().is_some()) {
+            return Err(signed_node.error(Wrong::Rule("has the body, and no signature can sign itself")));
+        }
+        if algorithm == Algorithm::Ed25519 && signature.iter().any(|field| field.search().is_some()) {
+            return Err(signed_node.error(Wrong::Rule(
+                "an Ed25519 signature is needed before the body, so it cannot be in it",
+            )));
+        }
+        let scheme = Self {
+            algorithm,
+            signature,
+            encoding,
+            freshness: freshness(&object, &signed_node, &signed)?,
+            delivery_id,
+            signed,
+            require,
+        };
+        Ok(Some((scheme, form)))
+    }
+}
+
+fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
+    let text = node.filled_text()?;
+    let wrong = |error| match error {
+        TemplateError::Unbalanced => Wrong::Rule("has a `{` or `}` without its counterpart"),
+        TemplateError::TwoBodies => Wrong::Rule("has `{body}` or `{form}` more than once"),
+        TemplateError::HeaderBesideForm => Wrong::Rule(
+            "has a header beside `{form}`: nothing would show where one ends; put a text between them",
+        ),
+        TemplateError::SignsNothing => Wrong::Rule("has neither `{body}` nor the URL: it would sign nothing"),
+        TemplateError::Unknown(name) => Wrong::Value(format!("{{{name}}}"), "is not a placeholder"),
+    };
+    let content = SignedContent::parse(text).map_err(|error| node.error(wrong(error)))?;
+    let unusable = content.headers().find(|name| !is_header_name(name)).map(str::to_owned);
+    match unusable {
+        Some(name) => Err(node.error(Wrong::Value(name, "is not the name of a header"))),
+        None => Ok(content),
+    }
+}
+
+/// `signature`: a Field with an encoding, or a list of Fields with the same one.
+fn signature_fields(node: &Node<'_>) -> Result<(Vec<Field>, Encoding), ConfigError> {
+    let mut fields = Vec::new();
+    let mut encoding = None;
+    for entry in node.one_or_list()? {
+        let object = entry.object(&["header", "query", "json", "split", "prefix", "encoding"])?;
+        let node = object.required("encoding")?;
+        let own = node.choice(&Encoding::NAMES)?;
+        if encoding.is_some_and(|earlier| earlier != own) {
+            return Err(node.error(Wrong::Rule("must be the same in every Field of the list")));
+        }
+        encoding = Some(own);
+        fields.push(Field::parse_object(&object)?);
+    }
+    Ok((fields, encoding.ok_or_else(|| node.error(Wrong::EmptyList))?))
+}
+
+fn freshness(
+    object: &Object<'_>,
+    signed_node: &Node<'_>,
+    signed: &SignedContent,
+) -> Result<Option<Freshness>, ConfigError> {
+    let Some(node) = object.get("timestamp") else {
+        if signed.has(&Part::Timestamp) {
+            return Err(signed_node.error(Wrong::Rule("has `{timestamp}`, so the scheme needs `timestamp`")));
+        }
+        return match object.get("tolerance_seconds").or_else(|| object.get("future_seconds")) {
+            Some(node) => Err(node.error(Wrong::Rule("the scheme signs no time, so none can be relied on"))),
+            None => Ok(None),
+        };
+    };
+    let place = node.object(&["header", "query", "json", "split", "prefix", "unit"])?;
+    let unit = place.required("unit")?;
+    let units = ["s", "ms", "rfc3339", "http-date"];
+    let seconds_of = |key, default| object.get(key).map_or(Ok(default), |node| seconds(&node));
+    let field = Field::parse_object(&place)?;
+    let is_signed = match field.search() {
+        Some(_) => signed.body() == Body::Raw && !signed.has(&Part::Timestamp),
+        None => signed.has(&Part::Timestamp),
+    };
+    if !is_signed {
+        let complaint =
+            "is not part of `signed`: anyone could write any time (one inside the body is part of `{body}`)";
+        return Err(node.error(Wrong::Rule(complaint)));
+    }
+    Ok(Some(Freshness {
+        field,
+        unit: Unit::from_name(unit.text()?).ok_or_else(|| unit.not_one_of(units.into_iter()))?,
+        tolerance_seconds: seconds_of("tolerance_seconds", 300)?,
+        future_seconds: seconds_of("future_seconds", 60)?,
+    }))
+}
+
+/// A number of seconds that a signed time may be off.
+pub(crate) fn seconds(node: &Node<'_>) -> Result<u32, ConfigError> {
+    let complaint = "must be a whole number of seconds, from 1 to 604800 (seven days)";
+    let seconds = node.whole(1, DAY.saturating_mul(7), complaint)?;
+    u32::try_from(seconds).map_err(|_| node.error(Wrong::Rule(complaint)))
+}
+
+fn equalities(node: &Node<'_>) -> Result<Vec<Equality>, ConfigError> {
+    Ok(node.list()?.iter().filter_map(|entry| entry.keep(equality(entry))).collect())
+}
+
+fn equality(node: &Node<'_>) -> Result<Equality, ConfigError> {
+    let object = node.object(&["header", "query", "equals", "equals_body_sha256"])?;
+    let (kind, place) =
+        object.exactly_one(&["header", "query"], "must have exactly one of `header` and `query`")?;
+    let place = match kind {
+        "header" => Place::Header(Rc::from(place.header_name()?)),
+        _ => Place::Query(Rc::from(place.filled_text()?)),
+    };
+    let complaint = "must have exactly one of `equals` and `equals_body_sha256`";
+    let (relation, value) = object.exactly_one(&["equals", "equals_body_sha256"], complaint)?;
+    let expected = match relation {
+        "equals" => Expected::Text(Rc::from(value.text()?)),
+        _ => Expected::BodyDigest(value.choice(&Encoding::NAMES)?),
+    };
+    Ok(Equality { place, expected })
+}
