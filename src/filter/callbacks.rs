@@ -15,7 +15,7 @@ use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::{self, Configuration};
 use webhook_guard_core::decision::{Denial, Reason, Record, Ruling, Verdict};
 use webhook_guard_core::policy::{BodyCheck, Edits, Mode, Opening, Step, is_identity};
-use webhook_guard_core::reply::{self, Reply};
+use webhook_guard_core::reply;
 use webhook_guard_core::request::{Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 
@@ -346,7 +346,7 @@ impl Guard {
     fn reply(&self, ruling: &Ruling, request_id: &str) {
         self.publish(ruling, request_id);
         let (reply, details) = match &ruling.verdict {
-            Verdict::Deny(denial) => (Reply::to(denial, request_id), denial.reason.code()),
+            Verdict::Deny(denial) => (denial.reply(request_id), denial.reason.code()),
             Verdict::Answer(answer) => (answer.clone(), "answer"),
             Verdict::Allow(_) | Verdict::Report(_) => return,
         };
