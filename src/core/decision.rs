@@ -247,6 +247,16 @@ pub struct Denial {
     pub allow: Vec<Rc<str>>,
 }
 
+impl Denial {
+    /// The reply to the sender, with the id of the request as [`crate::reply::request_id`] gives it.
+    #[must_use]
+    pub fn reply(&self, request_id: &str) -> Reply {
+        // RFC 9110 10.2.3, in seconds: held requests end soon, by themselves or by the host's time-outs.
+        let retry_after = (self.reason == Reason::Overloaded).then_some(1);
+        Reply::refusal(self.status, &self.allow, retry_after, request_id)
+    }
+}
+
 impl From<Reason> for Denial {
     fn from(reason: Reason) -> Self {
         Self { reason, status: reason.status(), allow: Vec::new() }
@@ -458,7 +468,7 @@ impl Ruling {
     #[must_use]
     pub fn reply(&self, request_id: &str) -> Option<Reply> {
         match &self.verdict {
-            Verdict::Deny(denial) => Some(Reply::to(denial, request_id)),
+            Verdict::Deny(denial) => Some(denial.reply(request_id)),
             Verdict::Answer(answer) => Some(answer.clone()),
             Verdict::Allow(_) | Verdict::Report(_) => None,
         }
@@ -479,6 +489,15 @@ impl Ruling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_says_the_status_and_nothing_of_the_reason() {
+        let missing = Denial::from(Reason::SignatureMissing).reply("id-1");
+        let mismatch = Denial::from(Reason::TokenMismatch).reply("id-1");
+        assert_eq!(missing, mismatch);
+        assert_eq!(missing.body, r#"{"error": "Unauthorized", "request_id": "id-1"}"#);
+        assert!(missing.headers.contains(&("www-authenticate".to_owned(), "Webhook".to_owned())));
+    }
 
     #[test]
     fn every_reason_has_its_own_code_and_is_found_by_it() {
