@@ -187,10 +187,10 @@ impl Candidate {
         &self.handshake
     }
 
-    /// The bytes that are kept of the request until it ends.
+    /// The bytes on the heap that are kept of the request until it ends.
     pub(crate) fn kept_bytes(&self) -> usize {
         let values = [&self.when, &self.unless, &self.echo];
-        values.into_iter().map(Value::kept_bytes).fold(size_of::<Self>(), usize::saturating_add)
+        values.into_iter().map(Value::kept_bytes).fold(0, usize::saturating_add)
     }
 
     /// Takes the next bytes of the body.

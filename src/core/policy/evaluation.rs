@@ -265,7 +265,9 @@ impl Judgement {
         }
         let shapes = self.policy.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
         let signed = shapes.filter(|shape| shape.is_signed);
-        let handshakes = signed.filter_map(|shape| shape.recognise(facts)).collect();
+        let mut handshakes: Vec<Candidate> = signed.filter_map(|shape| shape.recognise(facts)).collect();
+        // Exactly: a vector that grows has room for four.
+        handshakes.shrink_to_fit();
         let share = budget.share();
         let mut check = BodyCheck { judgement: self, seen: 0, handshakes, could_be_signed: true, share };
         if facts.ends_with_headers {
@@ -396,8 +398,9 @@ impl BodyCheck {
 
     /// Takes from the budget what is kept now, and so many bytes more. False where it does not have them.
     fn keep(&mut self, more: usize) -> bool {
-        let handshakes = self.handshakes.iter().map(Candidate::kept_bytes);
-        let kept = handshakes.fold(self.judgement.kept_bytes(), usize::saturating_add);
+        let values = self.handshakes.iter().map(Candidate::kept_bytes);
+        let parts = [heap(&self.handshakes), self.judgement.kept_bytes()];
+        let kept = parts.into_iter().chain(values).fold(0, usize::saturating_add);
         self.share.resize(kept.saturating_add(size_of::<Self>()).saturating_add(more))
     }
 
