@@ -4,7 +4,7 @@
 //! and filter state, never for the sender.
 
 use http::StatusCode;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A reply, ready for the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Reply {
     /// The reply to a refused request: of this status, with the methods that a 405 names, the seconds after which a new
     /// attempt makes sense, and the id of the request as [`request_id`] gives it.
     #[must_use]
-    pub fn refusal(status: u16, allow: &[Rc<str>], retry_after: Option<u32>, request_id: &str) -> Self {
+    pub fn refusal(status: u16, allow: &[Arc<str>], retry_after: Option<u32>, request_id: &str) -> Self {
         let phrase = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
         let mut headers = vec![header("content-type", "application/json")];
         if status == 401 {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_405_names_the_methods_and_an_unknown_status_has_a_phrase() {
-        let reply = Reply::refusal(405, &[Rc::from("GET"), Rc::from("POST")], None, "");
+        let reply = Reply::refusal(405, &[Arc::from("GET"), Arc::from("POST")], None, "");
         assert!(reply.headers.contains(&header("allow", "GET, POST")));
         let odd = Reply::refusal(498, &[], None, "");
         assert_eq!(odd.body, r#"{"error": "Refused", "request_id": ""}"#);

@@ -2,7 +2,7 @@
 //!
 //! Responsible for HTTP/1.1 over TCP or TLS without any tidying up: a path in disguise and a header that occurs twice
 //! must arrive as they are, which ordinary clients prevent. Tells the guard's own refusals by the form that the core
-//! gives them. Refuses to know what a request is for.
+//! gives them.
 
 use crate::input::capture::{Capture, host_and_port};
 use crate::output::terminal::Failure;
