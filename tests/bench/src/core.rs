@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-use webhook_guard_core::signature::hmac::HmacKind;
 use webhook_guard_core::config::{self, Configuration};
+use webhook_guard_core::decision::Decision;
 use webhook_guard_core::policy::AfterHeaders;
 use webhook_guard_core::request::{Facts, Headers, Millis};
-use webhook_guard_core::decision::Decision;
+use webhook_guard_core::signature::hmac::HmacKind;
 
 const SECRET: &str = "bench-signing-secret-of-the-sender";
 const TOKEN: &str = "bench-url-token-of-the-sender";
