@@ -233,9 +233,8 @@ impl Exchange {
     /// policy.
     pub fn redact(&mut self, headers: &Headers) -> Acts {
         let State::Redacting(ruling) = std::mem::take(&mut self.state) else { return self.fault() };
-        let target = headers.first(b":path").and_then(|target| self.configuration.policies.redacted(target));
         let mut acts = self.refuse(ruling);
-        acts.edits.target = target;
+        self.configuration.policies.redact(headers, &mut acts.edits);
         acts
     }
 

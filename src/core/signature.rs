@@ -398,6 +398,10 @@ impl Running {
         }
         if check.scheme.signed.body() == Body::Form {
             let form = end.body.and_then(Form::read).ok_or(Reason::SignatureMalformed)?;
+            // Decoded only now, so that only now a NUL can be seen.
+            if check.scheme.signed.can_be_extended() && form.pieces().any(|piece| piece.contains(&0)) {
+                return Err(Reason::SignatureMalformed);
+            }
             form.pieces().for_each(|piece| self.hash(piece));
         }
         let Self { tags, public, claims, after, digests, .. } = self;

@@ -1605,6 +1605,16 @@ fn a_digest_that_can_be_extended_takes_no_body_with_nul() {
             (&before("\0"), "deny", "signature_malformed"),
         ],
     );
+    // A form's values are decoded before they are signed.
+    let form = |body: &str, content: &str| row(sha256(&format!("{KEY_ONE}{content}")), body);
+    check(
+        &signed(json!("/hooks"), custom("{secret}{form}")),
+        &[
+            (&form("a=1&b=2", "a1b2"), "allow", "ok"),
+            (&form("a=1&b=2%00%00x", "a1b2\0\0x"), "deny", "signature_malformed"),
+            (&form("a=1&b%00=2", "a1b\u{0}2"), "deny", "signature_malformed"),
+        ],
+    );
     // A secret behind the body closes the content: nothing can be added.
     let after = |body: &str| row(sha256(&format!("{body}.{KEY_ONE}")), body);
     check(&signed(json!("/hooks"), custom("{body}.{secret}")), &[(&after("a\0b"), "allow", "ok")]);

@@ -4,7 +4,7 @@
 //! that a refused request is logged with. The changes are values: a shell carries them out.
 
 use super::Policy;
-use crate::request::Facts;
+use crate::request::{Facts, Headers};
 use crate::uri::query;
 use std::sync::Arc;
 
@@ -34,11 +34,11 @@ impl Edits {
 
     /// Takes query parameters out of the target, and the path as it was before a proxy in front rewrote it out of the
     /// headers where it has any of them: Envoy's and Istio's default log formats prefer that one.
-    pub(super) fn strip(&mut self, facts: &Facts<'_>, without: impl Fn(&[u8]) -> Option<Vec<u8>>) {
-        if let Some(target) = without(facts.target()) {
+    pub(super) fn strip(&mut self, headers: &Headers, without: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+        if let Some(target) = headers.first(b":path").and_then(&without) {
             self.target = Some(target);
         }
-        let is_there = facts.headers.all(ORIGINAL_PATH).any(|path| without(path).is_some());
+        let is_there = headers.all(ORIGINAL_PATH).any(|path| without(path).is_some());
         if is_there && !self.remove.iter().any(|name| name == ORIGINAL_PATH) {
             self.remove.push(ORIGINAL_PATH.to_vec());
         }
@@ -72,7 +72,7 @@ pub(super) fn edits<'p>(policies: impl Iterator<Item = &'p Policy> + Clone, fact
             let stripping = policies.clone().filter(|policy| policy.forward.strip_token);
             stripping.flat_map(Policy::token_parameters).any(|one| one.as_bytes() == name)
         };
-        edits.strip(facts, |target| query::without(target, is_token));
+        edits.strip(facts.headers, |target| query::without(target, is_token));
     }
     edits
 }

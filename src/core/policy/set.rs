@@ -4,13 +4,13 @@
 //! said of a request that no policy governs.
 
 use super::disguise::{Address, Disguises, Owner};
-use super::edits::{edits, identity_edits};
+use super::edits::{Edits, edits, identity_edits};
 use super::evaluation::Evaluation;
 use super::{AfterHeaders, Check, HeadersOutcome, Mode, Policy, PolicyCheck, is_tunnel};
 use crate::budget::{Budget, Held};
 use crate::decision::{CheckStep, Decision, Denial, Outcome, Reason, Record, Verdict};
 use crate::matcher::{Selection, Table};
-use crate::request::{Facts, Occurrence};
+use crate::request::{Facts, Headers, Occurrence};
 use crate::uri::{authority, path, query};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,7 +91,7 @@ impl PolicySet {
         if let AfterHeaders::Settled(ruling) = &opening.step
             && matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
         {
-            opening.edits.strip(facts, |target| self.redacted(target));
+            self.redact(facts.headers, &mut opening.edits);
         }
         opening
     }
@@ -102,12 +102,13 @@ impl PolicySet {
         !self.token_parameters.is_empty()
     }
 
-    /// The target as it may be logged of a request that is refused: without what anyone could take for a token of any
-    /// policy. Nothing where there is none in it.
-    #[must_use]
-    pub fn redacted(&self, target: &[u8]) -> Option<Vec<u8>> {
+    /// What is changed in these headers before a refused request is logged: its URL is without what anyone could take for
+    /// a token of any policy.
+    pub fn redact(&self, headers: &Headers, edits: &mut Edits) {
         let names = &self.token_parameters;
-        if names.is_empty() { None } else { query::redacted(target, |name| names.contains(name)) }
+        if !names.is_empty() {
+            edits.strip(headers, |target| query::redacted(target, |name| names.contains(name)));
+        }
     }
 
     fn judge(&self, facts: &Facts<'_>) -> HeadersOutcome {
