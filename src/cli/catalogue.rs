@@ -1,7 +1,7 @@
 //! The catalogue of providers as data, for the commands that print it or try all of it.
 //!
 //! Responsible for finding a provider's block, for what `same_as` stands for, and for JSON in the order in which people
-//! write it. Refuses to know how anything is verified: blocks are read by the core's parser.
+//! write it.
 
 use crate::output::terminal::Failure;
 use serde_json::{Map, Value, json};

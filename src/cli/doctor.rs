@@ -1,8 +1,8 @@
 //! `doctor`: why the signature of a captured delivery does not match.
 //!
-//! Responsible for the order in which near misses are tried, for when to stop, and for what is said in the end. Refuses to
-//! verify anything itself: the core does, with one thing or two changed. No secret is printed, no variant of one, and no
-//! signature that would have been right: that would be a way to have anything signed.
+//! Responsible for the order in which near misses are tried, for when to stop, and for what is said in the end. No
+//! secret is printed, no variant of one, and no signature that would have been right: that would be a way to have
+//! anything signed.
 
 mod body;
 mod content;
@@ -31,10 +31,10 @@ use miss::{Candidates, Miss};
 use secret::{Guess, guesses};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 use webhook_guard_core::config::{self, ConfigError};
 use webhook_guard_core::decision::Reason;
-use webhook_guard_core::policy::{Check, Leaf};
+use webhook_guard_core::policy::{Check, PolicyCheck};
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArguments {
@@ -125,15 +125,15 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<Answer, Failure> {
         layout: layout.clone(),
         way: layout.way.clone(),
         public_url: None,
-        request: Rc::new(captured),
-        body: Rc::new(body),
+        request: Arc::new(captured),
+        body: Arc::new(body),
         now,
     };
     let base = base(arguments, &delivery, &mut findings);
     let target = delivery.request.target.clone();
     delivery.public_url = base.as_deref().map(|base| {
         let base = base.strip_suffix(target.as_str()).unwrap_or(base);
-        Rc::from(base.trim_end_matches('/'))
+        Arc::from(base.trim_end_matches('/'))
     });
     let Some(first) = secrets.first() else { return Err(Failure::new("there is no secret".to_owned())) };
     let whole = base.as_deref().map(|base| delivery.request.whole_url(base));
@@ -176,7 +176,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<Answer, Failure> {
 
 impl SchemeArguments {
     /// The layout, and how a configuration names it.
-    fn read(&self, catalogue: &Catalogue, layouts: &[Rc<Layout>]) -> Result<(Rc<Layout>, Value), Failure> {
+    fn read(&self, catalogue: &Catalogue, layouts: &[Arc<Layout>]) -> Result<(Arc<Layout>, Value), Failure> {
         if let Some(path) = &self.scheme {
             let scheme: Value = serde_json::from_slice(&read_file(path)?)
                 .map_err(|error| Failure::at(path, format!("is not JSON: {error}")))?;
@@ -210,7 +210,7 @@ fn configured(
     source: &Value,
     secret: &Secret,
     public_url: Option<&str>,
-) -> Result<Result<Leaf, ConfigError>, Failure> {
+) -> Result<Result<PolicyCheck, ConfigError>, Failure> {
     let mut signature = source.clone();
     if let Some(members) = signature.as_object_mut() {
         members.insert("secrets".to_owned(), json!([{ "env": "SECRET" }]));
@@ -237,7 +237,7 @@ fn configured(
     }
 }
 
-fn judge_leaf(leaf: &Leaf, delivery: &Delivery) -> Result<(), Reason> {
+fn judge_leaf(leaf: &PolicyCheck, delivery: &Delivery) -> Result<(), Reason> {
     match &leaf.check {
         Check::Signature(check) => judge_signature(check, delivery, delivery.now).map(drop),
         Check::Token(check) => delivery.with_facts(delivery.now, |facts| check.judge(facts)).map(drop),
@@ -261,7 +261,7 @@ fn subject(delivery: &Delivery, source: &Value, secrets: &[Secret]) -> Vec<(&'st
 #[derive(Default)]
 struct Search<'s> {
     secrets: &'s [Secret],
-    layouts: &'s [Rc<Layout>],
+    layouts: &'s [Arc<Layout>],
     behind: &'s [u8],
     tried: Vec<(&'static str, usize)>,
     left_out: usize,
@@ -336,7 +336,7 @@ impl Search<'_> {
         let own = guesses(&delivery.layout, self.secrets);
         for (kind, candidates) in kinds {
             for candidate in candidates {
-                let all = match Rc::ptr_eq(&candidate.delivery.layout, &delivery.layout) {
+                let all = match Arc::ptr_eq(&candidate.delivery.layout, &delivery.layout) {
                     true => own.clone(),
                     false => guesses(&candidate.delivery.layout, self.secrets),
                 };

@@ -1,13 +1,13 @@
 //! A captured request through the core, as the filter would take it.
 //!
-//! Responsible for handing headers and body over in the filter's order. Refuses to know any rule.
+//! Responsible for handing headers and body over in the filter's order.
 
 #![expect(clippy::disallowed_methods, reason = "the program's one clock")]
 
 use crate::input::capture::Capture;
 use std::ops::ControlFlow;
-use webhook_guard_core::decision::Ruling;
-use webhook_guard_core::policy::{PolicySet, Step};
+use webhook_guard_core::decision::Decision;
+use webhook_guard_core::policy::{AfterHeaders, PolicySet};
 use webhook_guard_core::request::{Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 
@@ -40,12 +40,12 @@ pub(crate) fn judge(
     policies: &PolicySet,
     capture: &Capture,
     circumstances: Circumstances<'_>,
-) -> Option<Ruling> {
+) -> Option<Decision> {
     let headers = capture.headers();
     match policies.open(&circumstances.facts(&headers, !capture.body.is_empty())).step {
-        Step::Leave => None,
-        Step::Settled(ruling) => Some(ruling),
-        Step::AwaitBody(check) => Some(match check.update(&capture.body) {
+        AfterHeaders::Leave => None,
+        AfterHeaders::Settled(ruling) => Some(ruling),
+        AfterHeaders::AwaitBody(check) => Some(match check.update(&capture.body) {
             ControlFlow::Break(ruling) => ruling,
             ControlFlow::Continue(check) => {
                 let body = check.needs_body().then(|| capture.body.clone());

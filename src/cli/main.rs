@@ -1,8 +1,7 @@
 //! `webhook-guard`: what an operator asks beside the gateway, answered by the core that the gateway runs.
 //!
-//! Responsible for the sub-commands and the exit status: 0 where the answer is good, 1 where it is not, 2 where there is
-//! none because the question could not be read. Refuses to know any rule of its own: it parses, signs and judges with
-//! the library, so it cannot disagree with the filter.
+//! Responsible for the sub-commands and the exit status: 0 where the answer is good, 1 where it is not, 2 where there
+//! is none because the question could not be read.
 
 mod catalogue;
 mod cmd;
@@ -38,7 +37,7 @@ enum Command {
     /// Make a delivery as a provider would send it: a curl command, or sent at once
     Sign(sign::SignArguments),
     /// Send one good and many bad deliveries for every policy to a running gateway: does it do what it should?
-    Try(smoke_test::TryArguments),
+    Try(smoke_test::SmokeTestArguments),
     /// Print the JSON Schema of the configuration, for an editor
     Schema,
     /// Print the shell's completions

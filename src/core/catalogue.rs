@@ -3,13 +3,13 @@
 //! Responsible for finding a provider and for reading its block: what it signs or sends, its handshakes, and what is known
 //! about it beside. A provider is a saved `signature` block, read by the parser that reads an operator's scheme.
 
-use crate::check::token::Place;
+use crate::check::token::TokenPlace;
 use crate::handshake::Handshake;
 use crate::signature::field::Field;
 use crate::signature::{KeyForm, Scheme};
 use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_word, member_texts, near};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::OnceLock;
 
 /// The file.
@@ -65,7 +65,7 @@ pub struct Provider {
     /// Where the id of a delivery sits.
     pub delivery_id: Option<Field>,
     /// The requests with which it tests an endpoint.
-    pub handshakes: Vec<Rc<Handshake>>,
+    pub handshakes: Vec<Arc<Handshake>>,
     block: &'static str,
     way_block: &'static str,
 }
@@ -76,7 +76,7 @@ pub enum Way {
     /// By a signature of this scheme, with keys made in this form.
     Signed(Box<Scheme>, KeyForm),
     /// By a token that is sent in this place.
-    Token(Place),
+    Token(TokenPlace),
 }
 
 /// What a provider's block was held against.
@@ -264,14 +264,14 @@ fn way(kind: &str, node: &Node<'_>, block: &Object<'_>) -> Result<(Way, Option<F
 
 /// How a provider sends a token. For Basic credentials the secret is `username:password`, or the password alone where
 /// any user name will do.
-fn token_place(node: &Node<'_>) -> Result<Place, ConfigError> {
+fn token_place(node: &Node<'_>) -> Result<TokenPlace, ConfigError> {
     let object = node.object(&["header", "bearer", "basic"])?;
     let complaint = "must have exactly one of `header`, `bearer` and `basic`";
     let (kind, place) = object.exactly_one(&["header", "bearer", "basic"], complaint)?;
     Ok(match kind {
-        "header" => Place::Header(Rc::from(place.header_name()?)),
-        "bearer" => Place::Bearer,
-        _ => Place::BasicAny,
+        "header" => TokenPlace::Header(Arc::from(place.header_name()?)),
+        "bearer" => TokenPlace::Bearer,
+        _ => TokenPlace::BasicAny,
     })
 }
 

@@ -1,12 +1,12 @@
 //! Every way a request can be refused, and what a decision carries.
 //!
 //! Responsible for the closed list of reasons with their statuses (stable across releases: dashboards and alerts are
-//! built on them), for [`Pass`], the proof without which nothing is let through, and for the record that logs,
-//! metrics and the upstream's identity headers are made from. Refuses to know how a decision is reached or acted on.
+//! built on them), for [`Pass`], the proof without which nothing is let through, and for the record that logs, metrics
+//! and the upstream's identity headers are made from.
 
 use crate::reply::Reply;
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Why a request was refused, sorted by who must act: the sender, the operator, the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -244,7 +244,17 @@ pub struct Denial {
     /// The HTTP status of the reply.
     pub status: u16,
     /// The methods for the `Allow` header of a 405, in order; empty for every other status.
-    pub allow: Vec<Rc<str>>,
+    pub allow: Vec<Arc<str>>,
+}
+
+impl Denial {
+    /// The reply to the sender, with the id of the request as [`crate::reply::request_id`] gives it.
+    #[must_use]
+    pub fn reply(&self, request_id: &str) -> Reply {
+        // RFC 9110 10.2.3, in seconds: held requests end soon, by themselves or by the host's time-outs.
+        let retry_after = (self.reason == Reason::Overloaded).then_some(1);
+        Reply::refusal(self.status, &self.allow, retry_after, request_id)
+    }
 }
 
 impl From<Reason> for Denial {
@@ -281,13 +291,13 @@ pub struct CheckStep {
     /// Its kind.
     pub kind: CheckKind,
     /// The provider whose scheme it is.
-    pub provider: Option<Rc<str>>,
+    pub provider: Option<Arc<str>>,
     /// How it went.
     pub outcome: Outcome,
     /// Why it failed.
     pub reason: Option<Reason>,
     /// The id of the secret with which it held.
-    pub secret_id: Option<Rc<str>>,
+    pub secret_id: Option<Arc<str>>,
 }
 
 impl CheckStep {
@@ -331,13 +341,13 @@ impl CheckKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The policy that governed it.
-    pub policy: Option<Rc<str>>,
+    pub policy: Option<Arc<str>>,
     /// The provider whose scheme was applied.
-    pub provider: Option<Rc<str>>,
+    pub provider: Option<Arc<str>>,
     /// The sender's id of the delivery: printable ASCII, at most 256 bytes.
-    pub delivery_id: Option<Rc<str>>,
+    pub delivery_id: Option<Arc<str>>,
     /// The ids of the secrets that matched, the signature's before a token's.
-    pub secret_ids: Vec<Rc<str>>,
+    pub secret_ids: Vec<Arc<str>>,
     /// How each check went, in the order of the policy.
     pub trail: Vec<CheckStep>,
     /// The length of the body in bytes, where it was counted or declared.
@@ -367,9 +377,9 @@ impl Record {
 
     /// What the upstream is told of an accepted request, as headers.
     #[must_use]
-    pub fn identity(&self, verdict: &'static str) -> Vec<(&'static str, Rc<str>)> {
+    pub fn identity(&self, verdict: &'static str) -> Vec<(&'static str, Arc<str>)> {
         [
-            ("x-webhook-guard-verdict", Some(Rc::from(verdict))),
+            ("x-webhook-guard-verdict", Some(Arc::from(verdict))),
             ("x-webhook-guard-policy", self.policy.clone()),
             ("x-webhook-guard-provider", self.provider.clone()),
             ("x-webhook-guard-delivery-id", self.delivery_id.clone()),
@@ -384,7 +394,7 @@ impl Record {
 /// A decision and its record.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Ruling {
+pub struct Decision {
     /// What is decided.
     pub verdict: Verdict,
     /// What there is to say about it.
@@ -400,7 +410,7 @@ pub enum Loudness {
     Info,
 }
 
-impl Ruling {
+impl Decision {
     /// A refusal that no policy's own status changes.
     pub fn deny(reason: Reason, record: Record) -> Self {
         Self { verdict: Verdict::Deny(Denial::from(reason)), record }
@@ -458,7 +468,7 @@ impl Ruling {
     #[must_use]
     pub fn reply(&self, request_id: &str) -> Option<Reply> {
         match &self.verdict {
-            Verdict::Deny(denial) => Some(Reply::to(denial, request_id)),
+            Verdict::Deny(denial) => Some(denial.reply(request_id)),
             Verdict::Answer(answer) => Some(answer.clone()),
             Verdict::Allow(_) | Verdict::Report(_) => None,
         }
@@ -479,6 +489,15 @@ impl Ruling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_says_the_status_and_nothing_of_the_reason() {
+        let missing = Denial::from(Reason::SignatureMissing).reply("id-1");
+        let mismatch = Denial::from(Reason::TokenMismatch).reply("id-1");
+        assert_eq!(missing, mismatch);
+        assert_eq!(missing.body, r#"{"error": "Unauthorized", "request_id": "id-1"}"#);
+        assert!(missing.headers.contains(&("www-authenticate".to_owned(), "Webhook".to_owned())));
+    }
 
     #[test]
     fn every_reason_has_its_own_code_and_is_found_by_it() {

@@ -15,13 +15,13 @@
 //! ```
 
 use crate::config::Configuration;
-use crate::decision::{Reason, Record, Ruling, Verdict};
-use crate::policy::{BodyCheck, Edits, Mode, Opening, Step, is_identity};
+use crate::decision::{Decision, Reason, Record, Verdict};
+use crate::policy::{AfterHeaders, BodyCheck, Edits, HeadersOutcome, Mode, is_identity};
 use crate::reply::{self, Reply};
 use crate::request::{Facts, Headers, Millis};
 use crate::signature::End;
 use std::ops::ControlFlow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What the host is to do, in this order.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Acts {
     /// What is changed in the request's headers.
     pub edits: Edits,
     /// What is made known: filter state, metrics, log.
-    pub decision: Option<Ruling>,
+    pub decision: Option<Decision>,
     /// What happens to the request.
     pub next: Next,
 }
@@ -67,9 +67,9 @@ enum State {
     /// Its body is awaited.
     Reading(Box<BodyCheck>),
     /// It is accepted if the route is still the one that was judged.
-    Confirming(Ruling),
+    Confirming(Decision),
     /// It is refused, and its URL is to be logged without tokens.
-    Redacting(Ruling),
+    Redacting(Decision),
     /// It goes on.
     Passed,
 }
@@ -77,7 +77,7 @@ enum State {
 /// One request.
 #[derive(Debug)]
 pub struct Exchange {
-    configuration: Rc<Configuration>,
+    configuration: Arc<Configuration>,
     state: State,
     /// How many bytes of the body have come.
     received: usize,
@@ -91,7 +91,7 @@ pub struct Exchange {
 impl Exchange {
     /// A request of which nothing is known yet.
     #[must_use]
-    pub const fn new(configuration: Rc<Configuration>) -> Self {
+    pub const fn new(configuration: Arc<Configuration>) -> Self {
         Self {
             configuration,
             state: State::Refused,
@@ -134,21 +134,21 @@ impl Exchange {
         self.request_id = reply::request_id(facts.headers.first(b"x-request-id")).to_owned();
         self.route_policy = facts.route_policy.map(<[u8]>::to_vec);
         let holds = self.configuration.hold_request_head;
-        let Opening { edits, step, policy } = self.configuration.policies.open(facts);
+        let HeadersOutcome { edits, step, policy } = self.configuration.policies.open(facts);
         self.tells_identity = policy.as_ref().is_some_and(|policy| policy.tells_identity(holds));
         let mut acts = match step {
-            Step::Leave => {
+            AfterHeaders::Leave => {
                 self.state = State::Passed;
                 Acts::only(Next::Continue)
             }
             // The URL of what the headers refuse has been redacted by `open`.
-            Step::Settled(ruling) if is_refused(&ruling) => self.refuse(ruling),
-            Step::Settled(ruling) => self.accept(ruling),
-            Step::AwaitBody(check) if holds => {
+            AfterHeaders::Settled(ruling) if is_refused(&ruling) => self.refuse(ruling),
+            AfterHeaders::Settled(ruling) => self.accept(ruling),
+            AfterHeaders::AwaitBody(check) if holds => {
                 self.state = State::Reading(Box::new(check));
                 Acts::only(Next::Pause)
             }
-            Step::AwaitBody(check) => {
+            AfterHeaders::AwaitBody(check) => {
                 // The head goes on now, and after this there are no headers to write to. Nothing of the request leaves
                 // the filter that holds it before the end of its body, and it is verified by then or refused.
                 let mut acts = Acts::only(Next::Continue);
@@ -242,11 +242,11 @@ impl Exchange {
     /// The host failed: nothing is known, so the request is refused.
     pub fn fault(&mut self) -> Acts {
         self.state = State::Refused;
-        self.refuse(Ruling::deny(Reason::HostFault, Record::default()))
+        self.refuse(Decision::deny(Reason::HostFault, Record::default()))
     }
 
     /// Decided by its body.
-    fn settle(&mut self, ruling: Ruling) -> Acts {
+    fn settle(&mut self, ruling: Decision) -> Acts {
         if !is_refused(&ruling) {
             return self.accept(ruling);
         }
@@ -258,7 +258,7 @@ impl Exchange {
         self.refuse(ruling)
     }
 
-    fn accept(&mut self, ruling: Ruling) -> Acts {
+    fn accept(&mut self, ruling: Decision) -> Acts {
         let mut edits = Edits::default();
         if self.tells_identity {
             let word = if matches!(ruling.verdict, Verdict::Report(_)) { "reported" } else { "verified" };
@@ -272,7 +272,7 @@ impl Exchange {
         Acts { edits, decision: None, next: Next::ConfirmRoute }
     }
 
-    fn refuse(&mut self, ruling: Ruling) -> Acts {
+    fn refuse(&mut self, ruling: Decision) -> Acts {
         self.state = State::Refused;
         let reply = ruling.reply(&self.request_id);
         let next = reply.map_or(Next::Pause, Next::Reply);
@@ -281,6 +281,6 @@ impl Exchange {
 }
 
 /// Whether the request ends here: refused, or answered.
-const fn is_refused(ruling: &Ruling) -> bool {
+const fn is_refused(ruling: &Decision) -> bool {
     matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
 }

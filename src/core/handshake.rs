@@ -1,8 +1,8 @@
 //! Handshakes: requests with which a provider tests an endpoint before it uses it.
 //!
 //! Responsible for recognising one by the provider's own method and shape, and for the answer that the provider
-//! documents. What is echoed is plain enough that no browser takes it for a page, and a keyed answer can never serve
-//! as the signature of a body. Refuses to know policies: whether the rest held is for the caller to see.
+//! documents. What is echoed is plain enough that no browser takes it for a page, and a keyed answer can never serve as
+//! the signature of a body.
 
 mod parse;
 
@@ -14,17 +14,17 @@ use crate::signature::field::Place;
 use crate::signature::hmac::Encoding;
 use crate::signature::json_pointer::{Answer, Search};
 use crate::signature::key::Key;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// One handshake of a provider.
 #[derive(Clone, Debug)]
 pub struct Handshake {
     /// The method of the request.
-    pub method: Rc<str>,
+    pub method: Arc<str>,
     /// Whether the provider signs it, like any delivery.
     pub is_signed: bool,
     /// A value by which it is recognised beside the method; nothing where the echoed value is enough.
-    pub when: Option<(Place, Rc<str>)>,
+    pub when: Option<(Place, Arc<str>)>,
     /// A value in the body that only deliveries have.
     pub unless: Option<Place>,
     /// Where the operator's verify token sits, where the provider sends one.
@@ -43,16 +43,16 @@ pub enum Form {
     /// The echoed value as `text/plain`.
     Text,
     /// The echoed value in a header.
-    Header(Rc<str>),
+    Header(Arc<str>),
     /// This JSON text with `{echo}` and `{keyed}` filled in.
-    Json(Rc<str>, Option<Keyed>),
+    Json(Arc<str>, Option<Keyed>),
 }
 
 /// How a keyed answer is written: a prefix and an encoding of the HMAC-SHA256 of the echoed value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyed {
     /// What stands before it.
-    pub prefix: Rc<str>,
+    pub prefix: Arc<str>,
     /// How it is written.
     pub encoding: Encoding,
 }
@@ -60,7 +60,7 @@ pub struct Keyed {
 /// A handshake request whose shape was recognised as far as the headers tell.
 #[derive(Debug)]
 pub struct Candidate {
-    handshake: Rc<Handshake>,
+    handshake: Arc<Handshake>,
     when: Value,
     unless: Value,
     echo: Value,
@@ -140,7 +140,7 @@ enum Text {
 impl Handshake {
     /// The request as a candidate, if its method and what the headers tell are of this shape.
     #[must_use]
-    pub fn recognise(self: &Rc<Self>, facts: &Facts<'_>) -> Option<Candidate> {
+    pub fn recognise(self: &Arc<Self>, facts: &Facts<'_>) -> Option<Candidate> {
         if facts.method() != self.method.as_bytes() {
             return None;
         }
@@ -187,10 +187,10 @@ impl Candidate {
         &self.handshake
     }
 
-    /// The bytes that are kept of the request until it ends.
+    /// The bytes on the heap that are kept of the request until it ends.
     pub(crate) fn kept_bytes(&self) -> usize {
         let values = [&self.when, &self.unless, &self.echo];
-        values.into_iter().map(Value::kept_bytes).fold(size_of::<Self>(), usize::saturating_add)
+        values.into_iter().map(Value::kept_bytes).fold(0, usize::saturating_add)
     }
 
     /// Takes the next bytes of the body.

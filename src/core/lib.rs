@@ -6,23 +6,23 @@
 //!  configure        bytes + environment
 //!                       │  config::parse         strict; one error refuses all, with its place
 //!                       ▼
-//!                   Configuration { policies: PolicySet, .. } ─────────────┐ shared by all requests of a VM
-//!                                                                          │
-//!  headers callback Facts { headers, source, route_policy, now, .. }       │
-//!                       │                                                  ▼
-//!                       └──────────────────────────────► PolicySet::open(&facts)
-//!                                                            │  choose a policy   route, path
-//!                                                            │  cheap before dear check::{source_ip, token}, signature
-//!                                                            ▼
-//!                   Opening { edits, step: Leave │ Settled(Ruling) │ AwaitBody(BodyCheck) }
-//!                                                                          │
-//!  body callback    new bytes only ────────────────────► BodyCheck::update ┤ breaks when there are too many
-//!  last bytes, or trailers ────────────────────────────► BodyCheck::finish ┤ consumed: it cannot finish twice
-//!                                                                          ▼
-//!                   Ruling { verdict: Allow(Pass) │ Report(Reason) │ Deny(Denial), record }
-//!                                                                          │  proxy: the one module with effects
-//!                                                                          ▼
-//!                                         continue, or reply; filter state, metrics, one log line
+//!                   Configuration { policies: PolicySet, .. } ──────────────┐ shared by all requests
+//!                                                                           │
+//!  headers          Facts { headers, source, route_policy, now, .. }        ▼
+//!                       └────────────► Exchange::headers ──► PolicySet::open(&facts)
+//!                                          │                     │  choose a policy: route, path, host, method
+//!                                          │                     │  cheap before dear: source_ip, token, signature
+//!                                          ▼                     ▼
+//!                                      HeadersOutcome { edits, step: Leave │ Settled(Decision) │ AwaitBody(BodyCheck) }
+//!                                                                           │
+//!  body             new bytes only ──► Exchange::body ──────► BodyCheck::update  breaks when there are too many
+//!  last bytes, or trailers ──────────► Exchange::end ───────► BodyCheck::finish  consumed: it cannot finish twice
+//!                                                                           │
+//!                                                                           ▼
+//!                   Decision { verdict: Allow(Pass) │ Report(Reason) │ Answer(Reply) │ Deny(Denial), record }
+//!                                          │
+//!                                          ▼  a shell (src/filter): the one place with effects
+//!                   Acts { edits, decision, next: Continue │ Pause │ Reply │ .. }
 //! ```
 //!
 //! # Where to read on

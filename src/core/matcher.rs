@@ -6,15 +6,15 @@
 
 use crate::uri::{authority, path};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A path pattern, compared byte for byte with the path without query.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathPattern {
     /// This path and no other.
-    Exact(Rc<str>),
+    Exact(Arc<str>),
     /// This path and all below it: a prefix ends at a segment boundary.
-    Prefix(Rc<str>),
+    Prefix(Arc<str>),
 }
 
 impl PathPattern {
@@ -42,9 +42,9 @@ pub enum HostPattern {
     /// Every host.
     Any,
     /// Hosts that end so, at any depth: the suffix `.example.com` and its length.
-    Suffix(usize, Rc<str>),
+    Suffix(usize, Arc<str>),
     /// This host.
-    Exact(Rc<str>),
+    Exact(Arc<str>),
 }
 
 impl HostPattern {
@@ -65,7 +65,7 @@ pub struct Match {
     /// At least one.
     pub paths: Vec<PathPattern>,
     /// At least one.
-    pub methods: Vec<Rc<str>>,
+    pub methods: Vec<Arc<str>>,
     /// At least one: `Any` where no host is named.
     pub hosts: Vec<HostPattern>,
 }
@@ -112,7 +112,7 @@ pub enum Selection {
 
 /// The policies of one path and host, each with its methods.
 pub(crate) type Governing = [Policed];
-type Policed = (usize, Rc<[Rc<str>]>);
+type Policed = (usize, Arc<[Arc<str>]>);
 
 /// The policies of one path, by host.
 #[derive(Debug, Default)]
@@ -196,7 +196,7 @@ impl Table {
     }
 
     fn insert_each(&mut self, policy: usize, rule: &Match, forms: impl Fn(&str) -> Vec<Vec<u8>>) {
-        let methods: Rc<[Rc<str>]> = rule.methods.clone().into();
+        let methods: Arc<[Arc<str>]> = rule.methods.clone().into();
         for pattern in &rule.paths {
             for path in forms(pattern.text()) {
                 let hosts = match pattern {
@@ -218,7 +218,7 @@ impl Table {
     #[must_use]
     pub fn select(&self, path: &[u8], host: &[u8], method: &[u8]) -> Selection {
         let governing = self.governing(path, host);
-        let admits = |methods: &[Rc<str>]| methods.iter().any(|admitted| admitted.as_bytes() == method);
+        let admits = |methods: &[Arc<str>]| methods.iter().any(|admitted| admitted.as_bytes() == method);
         match governing.iter().find(|(_, methods)| admits(methods)) {
             Some((policy, _)) => Selection::Policy(*policy),
             None if governing.is_empty() => Selection::Nothing,
@@ -256,27 +256,27 @@ mod tests {
     fn rule(paths: &[PathPattern], methods: &[&str], hosts: &[HostPattern]) -> Match {
         Match {
             paths: paths.to_vec(),
-            methods: methods.iter().map(|method| Rc::from(*method)).collect(),
+            methods: methods.iter().map(|method| Arc::from(*method)).collect(),
             hosts: hosts.to_vec(),
         }
     }
 
     fn exact(path: &str) -> PathPattern {
-        PathPattern::Exact(Rc::from(path))
+        PathPattern::Exact(Arc::from(path))
     }
 
     fn prefix(path: &str) -> PathPattern {
-        PathPattern::Prefix(Rc::from(path))
+        PathPattern::Prefix(Arc::from(path))
     }
 
     fn suffix(host: &str) -> HostPattern {
-        HostPattern::Suffix(host.len(), Rc::from(host))
+        HostPattern::Suffix(host.len(), Arc::from(host))
     }
 
     #[test]
     fn the_most_specific_pattern_wins_whatever_the_order() {
         let any = [HostPattern::Any];
-        let named = [HostPattern::Exact(Rc::from("hooks.example.com"))];
+        let named = [HostPattern::Exact(Arc::from("hooks.example.com"))];
         let rules = [
             rule(&[prefix("/")], &["POST"], &any),
             rule(&[prefix("/v1")], &["POST"], &any),
@@ -324,7 +324,7 @@ mod tests {
     fn the_host_that_is_named_comes_before_its_longest_suffix_and_that_before_any() {
         let hosts = ["a.b.c", ".b.c", ".c", ".x.b.c"].map(|host| match host.starts_with('.') {
             true => suffix(host),
-            false => HostPattern::Exact(Rc::from(host)),
+            false => HostPattern::Exact(Arc::from(host)),
         });
         let mut table = Table::default();
         for (index, host) in hosts.into_iter().chain([HostPattern::Any]).enumerate() {

@@ -15,19 +15,19 @@ pub use set::PolicySet;
 
 use crate::budget::Budget;
 use crate::check::source_ip::AddressCheck;
-use crate::check::token::{Place, TokenCheck};
-use crate::decision::{CheckKind, Denial, Outcome, Pass, Reason, Ruling, Verdict};
+use crate::check::token::{TokenCheck, TokenPlace};
+use crate::decision::{CheckKind, Decision, Denial, Outcome, Pass, Reason, Verdict};
 use crate::handshake::Handshake;
 use crate::matcher::Match;
 use crate::policy::edits::is_same_name;
-use crate::policy::evaluation::Judgement;
+use crate::policy::evaluation::Evaluation;
 use crate::policy::requirement::Requirement;
 use crate::request::Facts;
 use crate::secret::{Fingerprint, Secret};
 use crate::signature::SignatureCheck;
 use crate::signature::field::{self, Field};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What is done with a request that the policy would refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,23 +47,23 @@ pub enum Check {
     /// What it presents.
     Token(TokenCheck),
     /// What signed it.
-    Signature(Rc<SignatureCheck>),
+    Signature(Arc<SignatureCheck>),
 }
 
 /// A condition with what the record says about it.
 #[derive(Clone, Debug)]
-pub struct Leaf {
+pub struct PolicyCheck {
     /// The condition.
     pub check: Check,
     /// The provider whose scheme it is.
-    pub provider: Option<Rc<str>>,
+    pub provider: Option<Arc<str>>,
     /// Where the sender's id of the delivery sits.
     pub delivery_id: Option<Field>,
     /// The handshakes of the provider.
-    pub handshakes: Vec<Rc<Handshake>>,
+    pub handshakes: Vec<Arc<Handshake>>,
 }
 
-impl Leaf {
+impl PolicyCheck {
     const fn kind(&self) -> CheckKind {
         match self.check {
             Check::Source(_) => CheckKind::SourceIp,
@@ -86,21 +86,21 @@ pub struct Forward {
     /// Whether the upstream is told our verdict.
     pub identity: bool,
     /// Headers that are removed, in lower case.
-    pub remove_headers: Vec<Rc<str>>,
+    pub remove_headers: Vec<Arc<str>>,
 }
 
 /// A media type list of `content_types`, compared without parameters.
-pub type MediaTypes = Vec<Rc<str>>;
+pub type MediaTypes = Vec<Arc<str>>;
 
 /// Everything that applies to one resource.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Its name.
-    pub name: Rc<str>,
+    pub name: Arc<str>,
     /// What it governs; nothing where only a route can name it.
     pub rule: Option<Match>,
     /// Its conditions.
-    pub leaves: Vec<Leaf>,
+    pub leaves: Vec<PolicyCheck>,
     /// How they combine; nothing where it requires nothing.
     pub requirement: Option<Requirement>,
     /// What is done with what it would refuse.
@@ -110,7 +110,7 @@ pub struct Policy {
     /// The content types, in lower case; nothing where every one will do.
     pub content_types: Option<MediaTypes>,
     /// The content encodings, in lower case.
-    pub content_encodings: Vec<Rc<str>>,
+    pub content_encodings: Vec<Arc<str>>,
     /// How an accepted request is forwarded.
     pub forward: Forward,
     /// Statuses other than the reasons' own.
@@ -125,29 +125,29 @@ pub struct Handshakes {
     /// The leaf.
     pub leaf: usize,
     /// Their shapes, at least one.
-    pub shapes: Vec<Rc<Handshake>>,
+    pub shapes: Vec<Arc<Handshake>>,
     /// What the provider must send, where it sends one.
     pub verify_tokens: Vec<Secret<Fingerprint>>,
 }
 
 /// What the headers tell.
 #[derive(Debug)]
-pub struct Opening {
+pub struct HeadersOutcome {
     /// What is changed in the request, whatever becomes of it.
     pub edits: Edits,
     /// What comes next.
-    pub step: Step,
+    pub step: AfterHeaders,
     /// The policy that governs the request.
-    pub policy: Option<Rc<Policy>>,
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// What comes after the headers.
 #[derive(Debug)]
-pub enum Step {
+pub enum AfterHeaders {
     /// No policy governs the request, and the configuration leaves such requests alone.
     Leave,
     /// The request is decided.
-    Settled(Ruling),
+    Settled(Decision),
     /// The body decides.
     AwaitBody(BodyCheck),
 }
@@ -159,9 +159,9 @@ fn is_tunnel(facts: &Facts<'_>) -> bool {
 
 impl Policy {
     /// Judges a request that this policy governs by its headers.
-    fn open(self: &Rc<Self>, facts: &Facts<'_>, budget: &Budget) -> Opening {
-        let step = Judgement::new(self, facts).headers(facts, budget);
-        Opening { edits: self.edits(facts), step, policy: Some(self.clone()) }
+    fn open(self: &Arc<Self>, facts: &Facts<'_>, budget: &Budget) -> HeadersOutcome {
+        let step = Evaluation::new(self, facts).headers(facts, budget);
+        HeadersOutcome { edits: self.edits(facts), step, policy: Some(self.clone()) }
     }
 
     /// Whether the upstream is told the verdict. Where the head is gone before the body is judged it cannot be, and it
@@ -173,20 +173,20 @@ impl Policy {
     }
 
     /// Whether the method is that of a handshake which is answered.
-    fn shakes_with(&self, facts: &Facts<'_>) -> bool {
+    fn has_handshake_method(&self, facts: &Facts<'_>) -> bool {
         let shapes = self.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
         shapes.into_iter().any(|shape| facts.method() == shape.method.as_bytes())
     }
 
     /// Judges a request that only a handshake can be, by its method.
-    fn shake(self: &Rc<Self>, facts: &Facts<'_>) -> Opening {
-        let mut judgement = Judgement::new(self, facts);
+    fn answer_handshake(self: &Arc<Self>, facts: &Facts<'_>) -> HeadersOutcome {
+        let mut judgement = Evaluation::new(self, facts);
         judgement.path = Outcome::Pass;
         let step = match judgement.unsigned_handshake(facts) {
-            Some(candidate) => judgement.shake(facts, candidate),
-            None => Step::Settled(judgement.settle(Err(Reason::HandshakeRefused))),
+            Some(candidate) => judgement.answer_handshake(facts, candidate),
+            None => AfterHeaders::Settled(judgement.settle(Err(Reason::HandshakeRefused))),
         };
-        Opening { edits: self.edits(facts), step, policy: Some(self.clone()) }
+        HeadersOutcome { edits: self.edits(facts), step, policy: Some(self.clone()) }
     }
 
     fn edits(&self, facts: &Facts<'_>) -> Edits {
@@ -199,14 +199,14 @@ impl Policy {
                 && self.token_headers().any(|one| name.eq_ignore_ascii_case(one.as_bytes())))
     }
 
-    fn signature(&self, leaf: usize) -> Option<&Rc<SignatureCheck>> {
+    fn signature(&self, leaf: usize) -> Option<&Arc<SignatureCheck>> {
         match &self.leaves.get(leaf)?.check {
             Check::Signature(check) => Some(check),
             Check::Source(_) | Check::Token(_) => None,
         }
     }
 
-    fn token_places(&self) -> impl Iterator<Item = &Place> {
+    fn token_places(&self) -> impl Iterator<Item = &TokenPlace> {
         self.leaves.iter().filter_map(|leaf| match &leaf.check {
             Check::Token(token) => Some(&token.place),
             Check::Source(_) | Check::Signature(_) => None,
@@ -214,12 +214,12 @@ impl Policy {
     }
 
     fn token_headers(&self) -> impl Iterator<Item = &str> {
-        self.token_places().filter_map(Place::header)
+        self.token_places().filter_map(TokenPlace::header)
     }
 
-    fn token_parameters(&self) -> impl Iterator<Item = &Rc<str>> {
+    fn token_parameters(&self) -> impl Iterator<Item = &Arc<str>> {
         let of_tokens = self.token_places().filter_map(|place| match place {
-            Place::Query(name) => Some(name),
+            TokenPlace::Query(name) => Some(name),
             _ => None,
         });
         let shapes = self.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);

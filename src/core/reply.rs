@@ -1,10 +1,10 @@
 //! Replies: to a refused request, the same for every reason of a status, and to a handshake.
 //!
-//! Responsible for status, headers and body. Refuses to know the reason: that is for the operator, in log, metric and
-//! filter state, never for the sender.
+//! Responsible for status, headers and body. The reason is not its business: that is for the operator, in log, metric
+//! and filter state, never for the sender.
 
-use crate::decision::{Denial, Reason};
 use http::StatusCode;
+use std::sync::Arc;
 
 /// A reply, ready for the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,25 +18,25 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The reply to a denial, with the id of the request as [`request_id`] gives it.
+    /// The reply to a refused request: of this status, with the methods that a 405 names, the seconds after which a new
+    /// attempt makes sense, and the id of the request as [`request_id`] gives it.
     #[must_use]
-    pub fn to(denial: &Denial, request_id: &str) -> Self {
-        let phrase = StatusCode::from_u16(denial.status).ok().and_then(|status| status.canonical_reason());
+    pub fn refusal(status: u16, allow: &[Arc<str>], retry_after: Option<u32>, request_id: &str) -> Self {
+        let phrase = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
         let mut headers = vec![header("content-type", "application/json")];
-        if denial.status == 401 {
+        if status == 401 {
             // RFC 9110 11.6.1: a 401 names a challenge. There is none to offer to a stranger but the name.
             headers.push(header("www-authenticate", "Webhook"));
         }
-        if denial.reason == Reason::Overloaded {
-            // RFC 9110 10.2.3, in seconds: held requests end soon, by themselves or by the host's time-outs.
-            headers.push(header("retry-after", "1"));
+        if let Some(seconds) = retry_after {
+            headers.push(header("retry-after", &seconds.to_string()));
         }
-        if denial.status == 405 {
-            headers.push(header("allow", &denial.allow.join(", ")));
+        if status == 405 {
+            headers.push(header("allow", &allow.join(", ")));
         }
         let phrase = phrase.unwrap_or("Refused");
         let body = format!(r#"{{"error": "{phrase}", "request_id": "{request_id}"}}"#);
-        Self { status: denial.status, headers, body }
+        Self { status, headers, body }
     }
 
     /// The answer to a handshake as text, with a header of the provider's where there is one.
@@ -77,25 +77,12 @@ pub fn request_id(header: Option<&[u8]>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::Reason;
-    use std::rc::Rc;
-
-    #[test]
-    fn a_reply_says_the_status_and_nothing_of_the_reason() {
-        let missing = Reply::to(&Denial::from(Reason::SignatureMissing), "id-1");
-        let mismatch = Reply::to(&Denial::from(Reason::TokenMismatch), "id-1");
-        assert_eq!(missing, mismatch);
-        assert_eq!(missing.body, r#"{"error": "Unauthorized", "request_id": "id-1"}"#);
-        assert!(missing.headers.contains(&header("www-authenticate", "Webhook")));
-    }
 
     #[test]
     fn a_405_names_the_methods_and_an_unknown_status_has_a_phrase() {
-        let allow = vec![Rc::from("GET"), Rc::from("POST")];
-        let reply = Reply::to(&Denial { reason: Reason::MethodNotAllowed, status: 405, allow }, "");
+        let reply = Reply::refusal(405, &[Arc::from("GET"), Arc::from("POST")], None, "");
         assert!(reply.headers.contains(&header("allow", "GET, POST")));
-        let odd =
-            Reply::to(&Denial { reason: Reason::SignatureMismatch, status: 498, allow: Vec::new() }, "");
+        let odd = Reply::refusal(498, &[], None, "");
         assert_eq!(odd.body, r#"{"error": "Refused", "request_id": ""}"#);
     }
 

@@ -1,7 +1,7 @@
 //! A request as the core sees it: a snapshot of bytes, taken once.
 //!
-//! Responsible for looking headers up without trusting them: names in any case, values that need not be UTF-8,
-//! repeated headers kept apart. Refuses to know where the bytes come from and what they mean.
+//! Responsible for looking headers up without trusting them: names in any case, values that need not be UTF-8, repeated
+//! headers kept apart.
 
 /// How often a header or parameter occurs, and its value if that is once.
 #[derive(Clone, Debug, PartialEq, Eq)]

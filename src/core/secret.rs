@@ -1,12 +1,12 @@
 //! Secrets, and the one place where something secret is compared.
 //!
-//! Responsible for values that cannot be printed, for comparison in constant time without length leak, and for the
-//! time in which a secret is valid. Refuses to know where a secret was configured and what it protects.
+//! Responsible for values that cannot be printed, for comparison in constant time without length leak, and for the time
+//! in which a secret is valid.
 
 use crate::request::Millis;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
 /// Whether two byte strings are equal, in a time that depends on their lengths alone.
@@ -70,7 +70,7 @@ impl Validity {
 #[derive(Clone, Debug)]
 pub struct Secret<T> {
     /// The name under which a match is recorded.
-    pub id: Option<Rc<str>>,
+    pub id: Option<Arc<str>>,
     /// When it is valid.
     pub validity: Validity,
     /// The secret itself; its type prints nothing.

@@ -32,7 +32,7 @@ use crate::signature::public_key::Verification;
 use crate::signature::public_url::PublicUrl;
 use crate::signature::template::{Body, Part, Rendered, Seam, Values};
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A scheme with the secrets that may have signed.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl SignatureCheck {
     ///
     /// # Errors
     /// The reason, when the headers alone settle that the signature cannot hold.
-    pub fn begin(self: &Rc<Self>, facts: &Facts<'_>) -> Result<Running, Reason> {
+    pub fn begin(self: &Arc<Self>, facts: &Facts<'_>) -> Result<Running, Reason> {
         let scheme = &self.scheme;
         let claims = self.claims(facts)?;
         let mut later = Vec::new();
@@ -241,7 +241,7 @@ impl Seen {
 /// A signature check that waits for the rest of the body.
 #[derive(Debug)]
 pub struct Running {
-    check: Rc<SignatureCheck>,
+    check: Arc<SignatureCheck>,
     /// One tag for each secret, where the key is secret.
     tags: Vec<Signer>,
     /// One verification for all keys, where they are public.
@@ -261,11 +261,11 @@ pub struct Running {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// The id of the secret that signed, if it has one.
-    pub secret_id: Option<Rc<str>>,
+    pub secret_id: Option<Arc<str>>,
     /// The place of that secret among those of the check.
     pub secret: usize,
     /// The sender's id of the delivery, where it sits in the body.
-    pub delivery_id: Option<Rc<str>>,
+    pub delivery_id: Option<Arc<str>>,
 }
 
 /// How a request ends.

@@ -9,9 +9,10 @@ use crate::metrics::{self, Metrics};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 use std::rc::Rc;
+use std::sync::Arc;
 use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::{self, Configuration};
-use webhook_guard_core::decision::{Loudness, Reason, Ruling};
+use webhook_guard_core::decision::{Decision, Loudness, Reason};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::reply::Reply;
@@ -33,7 +34,7 @@ thread_local! {
 
 /// The plugin's configuration, and what all its requests share.
 struct Guard {
-    configuration: Rc<Configuration>,
+    configuration: Arc<Configuration>,
     needs_source: bool,
     /// The property that holds the policy of the route.
     route_policy_path: String,
@@ -80,7 +81,7 @@ impl RootContext for Root {
         let Ok(now) = now() else { return };
         guard.holding.each_stuck(now, |held| {
             log::error!("{} request_id={}", hold::REMEDY, held.request_id);
-            let decision = Ruling::deny(Reason::HostCannotHold, held.record);
+            let decision = Decision::deny(Reason::HostCannotHold, held.record);
             guard.publish(&decision, &held.request_id);
             if let Some(reply) = decision.reply(&held.request_id) {
                 guard.reply(&reply, &decision.details(), &held.request_id);
@@ -108,7 +109,7 @@ fn configure() -> Result<Guard, String> {
     let namespace = &configuration.policy_namespace;
     let route_policy_path = format!("xds\0route_metadata\0filter_metadata\0{namespace}\0policy");
     let (metrics, holding) = (Metrics::default(), Holding::default());
-    Ok(Guard { configuration: Rc::new(configuration), needs_source, route_policy_path, metrics, holding })
+    Ok(Guard { configuration: Arc::new(configuration), needs_source, route_policy_path, metrics, holding })
 }
 
 fn now() -> Result<Millis, Fault> {
@@ -244,7 +245,7 @@ impl Guard {
                 Next::Continue => return Ok(Action::Continue),
                 Next::Pause => return Ok(Action::Pause),
                 Next::Reply(reply) => {
-                    let details = acts.decision.as_ref().map(Ruling::details).unwrap_or_default();
+                    let details = acts.decision.as_ref().map(Decision::details).unwrap_or_default();
                     self.reply(&reply, &details, exchange.request_id());
                     return Ok(Action::Pause);
                 }
@@ -280,7 +281,7 @@ impl Guard {
     }
 
     /// Makes the decision known: filter state, metrics, log.
-    fn publish(&self, decision: &Ruling, request_id: &str) {
+    fn publish(&self, decision: &Decision, request_id: &str) {
         for (name, value) in decision.filter_state() {
             if let Some(value) = value {
                 hostcalls::set_property(name, &value).unwrap_or_default();

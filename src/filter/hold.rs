@@ -1,8 +1,7 @@
 //! Whether the host can hold a request's head, and what is done when it cannot.
 //!
 //! Responsible for telling a host that never delivers the body (`allow_on_headers_stop_iteration` is missing) from a
-//! sender that is slow: the option cannot be read, but the bytes that have come for the request can. Refuses to know
-//! verdicts other than `host_cannot_hold`.
+//! sender that is slow: the option cannot be read, but the bytes that have come for the request can.
 
 use super::hostcalls;
 use std::cell::{Cell, RefCell};
@@ -28,7 +27,7 @@ pub(super) const REMEDY: &str = "the host does not deliver request bodies while 
 
 /// A request whose head is held while its body is waited for.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct HeldRequest {
     since: Millis,
     size: u64,
     /// What there is to say about the request.
@@ -40,7 +39,7 @@ pub(super) struct Held {
 /// All held requests of a VM, by context.
 #[derive(Debug, Default)]
 pub(super) struct Holding {
-    held: RefCell<BTreeMap<u32, Held>>,
+    held: RefCell<BTreeMap<u32, HeldRequest>>,
     /// The last context that was looked at.
     looked_at: Cell<u32>,
     is_proven: Cell<bool>,
@@ -57,7 +56,8 @@ impl Holding {
         request_id: &str,
     ) {
         if !self.is_proven.get() {
-            let held = Held { since, size: received(), record: record(), request_id: request_id.to_owned() };
+            let held =
+                HeldRequest { since, size: received(), record: record(), request_id: request_id.to_owned() };
             self.held.borrow_mut().insert(context, held);
         }
     }
@@ -83,12 +83,12 @@ impl Holding {
 
     /// Takes the requests whose body has come and was not delivered in time, each with its own context effective. Looks
     /// at so many a call, in turn.
-    pub(super) fn each_stuck(&self, now: Millis, mut refuse: impl FnMut(Held)) {
+    pub(super) fn each_stuck(&self, now: Millis, mut refuse: impl FnMut(HeldRequest)) {
         let due: Vec<(u32, u64)> = {
             let held = self.held.borrow();
             let after = self.looked_at.get();
             let in_turn = held.range(after.saturating_add(1)..).chain(held.range(..=after));
-            let is_due = |held: &Held| now.0.saturating_sub(held.since.0) >= PATIENCE;
+            let is_due = |held: &HeldRequest| now.0.saturating_sub(held.since.0) >= PATIENCE;
             let due = in_turn.take(LOOKS).filter(|(_, held)| is_due(held));
             due.map(|(context, held)| (*context, held.size)).collect()
         };

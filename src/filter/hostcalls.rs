@@ -2,7 +2,6 @@
 //!
 //! Responsible for all unsafe code of the crate: it turns pointers into owned bytes and statuses into values, so that
 //! no status can panic (the SDK panics on any it does not expect, and unwraps UTF-8 that an attacker controls).
-//! Refuses to know why a call is made.
 #![expect(unsafe_code, reason = "the one module that calls the host's C functions")]
 
 use std::ptr::null_mut;

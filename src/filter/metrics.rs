@@ -2,13 +2,13 @@
 //!
 //! Responsible for their names, with labels in the form that Istio's bootstrap and our `stats_tags` cut out:
 //! `policy=.=github;.;…;.;webhook_guard_requests_total`. A metric is defined when it is first counted and kept; names
-//! are made of the configuration's and of closed lists, so there are only so many. Refuses to know requests.
+//! are made of the configuration's and of closed lists, so there are only so many.
 
 use super::hostcalls::{self, Metric};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use webhook_guard_core::decision::Ruling;
+use std::sync::Arc;
+use webhook_guard_core::decision::Decision;
 
 /// The label of a request that no policy governs.
 const NO_POLICY: &str = "none";
@@ -19,14 +19,14 @@ type Counters<Labels> = RefCell<BTreeMap<Labels, u32>>;
 /// The metrics of a VM.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
-    requests: Counters<(Option<Rc<str>>, &'static str, &'static str)>,
-    secrets: Counters<(Option<Rc<str>>, Rc<str>)>,
+    requests: Counters<(Option<Arc<str>>, &'static str, &'static str)>,
+    secrets: Counters<(Option<Arc<str>>, Arc<str>)>,
     body_bytes: Cell<Option<u32>>,
 }
 
 impl Metrics {
     /// Counts a decision. A metric that the host refuses is not counted: it decides nothing.
-    pub(super) fn count(&self, ruling: &Ruling) {
+    pub(super) fn count(&self, ruling: &Decision) {
         let (verdict, reason) = (ruling.verdict.code(), ruling.verdict.reason_code());
         let policy = &ruling.record.policy;
         let name = policy.as_deref().unwrap_or(NO_POLICY);

@@ -1,8 +1,10 @@
 //! Proves what keeps the code reviewable and the compiler does not say: one door for JSON and for each kind of
-//! cryptography, one line that lets a request through, and a head on every module that says what it is responsible for.
+//! cryptography, no circle of modules, one line that lets a request through, and a head on every module that says what
+//! it is responsible for.
 
 #![expect(clippy::unwrap_used, reason = "a file that cannot be read must fail the test loudly")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -101,6 +103,36 @@ fn every_module_says_what_it_is_responsible_for() {
             is_index || head.contains("Responsible"),
             "src/{name} does not say what it is responsible for"
         );
+    }
+}
+
+/// The core's modules, and which others each of them uses.
+fn uses() -> BTreeMap<String, BTreeSet<String>> {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, text) in modules() {
+        let Some(path) = name.strip_prefix("core/").filter(|path| *path != "lib.rs") else { continue };
+        let module = path.trim_end_matches(".rs").split('/').next().unwrap().to_owned();
+        let others = uses.entry(module.clone()).or_default();
+        for line in code(&text) {
+            for used in line.split("crate::").skip(1) {
+                let other = used.split(|one: char| !one.is_alphanumeric() && one != '_').next().unwrap();
+                assert!(!other.is_empty(), "src/{name} uses several modules in one line: {line}");
+                others.extend(Some(other.to_owned()).filter(|other| *other != module));
+            }
+        }
+    }
+    uses
+}
+
+#[test]
+fn no_module_of_the_core_uses_one_that_uses_it() {
+    let mut left = uses();
+    assert!(left["config"].contains("catalogue"), "the uses are not found");
+    // Modules that use none of those that are left go, until none is left.
+    while !left.is_empty() {
+        let names: BTreeSet<String> = left.keys().cloned().collect();
+        left.retain(|_, others| !others.is_disjoint(&names));
+        assert!(left.len() < names.len(), "a circle is among these: {left:#?}");
     }
 }
 

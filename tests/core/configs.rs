@@ -187,7 +187,7 @@ fn the_good_ones_name_every_provider_and_every_key() {
     for provider in catalogue.as_object().unwrap().keys() {
         assert!(words.contains(provider), "the provider {provider} is in no good configuration");
     }
-    // The keys of SPEC 3.1 to 3.5.
+    // The keys of the contract.
     for key in "policies unmatched hold_request_head policy_namespace held_bytes name match path exact prefix methods hosts require \
                 mode max_body_bytes content_types content_encodings forward token identity remove_headers deny_status \
                 source_ip allow deny query header bearer basic username secrets signature provider scheme \

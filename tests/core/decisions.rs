@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use webhook_guard_core::config;
-use webhook_guard_core::decision::{Reason, Ruling, Verdict};
-use webhook_guard_core::policy::{BodyCheck, PolicySet, Step};
+use webhook_guard_core::decision::{Decision, Reason, Verdict};
+use webhook_guard_core::policy::{AfterHeaders, BodyCheck, PolicySet};
 use webhook_guard_core::request::Millis;
 
 const DIGESTS: [(&str, &str); 4] = [
@@ -63,7 +63,7 @@ fn request(row: &str) -> Request {
     request
 }
 
-fn ruling(policies: &PolicySet, row: &str) -> Option<Ruling> {
+fn ruling(policies: &PolicySet, row: &str) -> Option<Decision> {
     request(row).judge(policies, Framing::Undeclared, 3).1
 }
 
@@ -532,7 +532,7 @@ fn tokens_and_forged_verdicts_are_taken_out_whatever_becomes_of_the_request() {
     }
 }
 
-fn status(ruling: Option<&Ruling>) -> (u16, String) {
+fn status(ruling: Option<&Decision>) -> (u16, String) {
     match ruling.map(|ruling| &ruling.verdict) {
         Some(Verdict::Deny(denial)) => (denial.status, denial.allow.join(" ")),
         _ => (200, String::new()),
@@ -648,7 +648,7 @@ fn the_record_says_who_and_how_far() {
     let record = |row: &str| {
         let ruling = ruling(&policies, row).unwrap();
         let record = ruling.record;
-        let text = |text: Option<std::rc::Rc<str>>| text.map_or("-".to_owned(), |text| text.to_string());
+        let text = |text: Option<std::sync::Arc<str>>| text.map_or("-".to_owned(), |text| text.to_string());
         let ids = record.secret_ids.join(",");
         let delivery = text(record.delivery_id.clone());
         format!(
@@ -1839,9 +1839,9 @@ fn held_until_overloaded(policies: &PolicySet, request: &Request) -> (Vec<BodyCh
         let headers = request.to_headers();
         let opening = policies.open(&request.facts(&headers, false));
         match opening.step {
-            Step::AwaitBody(check) => held.push(check),
-            Step::Settled(ruling) => return (held, ruling.verdict.reason_code()),
-            Step::Leave => return (held, "-"),
+            AfterHeaders::AwaitBody(check) => held.push(check),
+            AfterHeaders::Settled(ruling) => return (held, ruling.verdict.reason_code()),
+            AfterHeaders::Leave => return (held, "-"),
         }
     }
     (held, "ok")

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken row must fail the test loudly")]
 
 use serde_json::{Value, json};
-use std::rc::Rc;
+use std::sync::Arc;
 use webhook_guard_core::config;
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
 use webhook_guard_core::request::{Facts, Headers, Millis};
@@ -32,7 +32,7 @@ impl Host {
     fn new(holds: bool) -> Self {
         let text = configuration(holds).to_string();
         let configuration = config::parse(text.as_bytes(), &|_| None).unwrap();
-        Self { exchange: Exchange::new(Rc::new(configuration)) }
+        Self { exchange: Exchange::new(Arc::new(configuration)) }
     }
 
     fn headers(&mut self, target: &str, more: &[(&str, &str)], ends: bool) -> Acts {

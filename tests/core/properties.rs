@@ -309,7 +309,8 @@ fn chunking_never_changes_the_verdict_of_a_signed_body() {
                 now: Millis(0),
                 ends_with_headers: false,
             };
-            let webhook_guard_core::policy::Step::AwaitBody(mut check) = policies.open(&facts).step else {
+            let webhook_guard_core::policy::AfterHeaders::AwaitBody(mut check) = policies.open(&facts).step
+            else {
                 panic!("round {round}: the body was not waited for")
             };
             let mut rest = body.as_slice();

@@ -179,6 +179,41 @@ def test_uploads_held_over_http_1_count_as_well(hold):
             assert len(fill(held)) == most
 
 
+# RFC 8032 7.1, test 2, and a signature that a key of that kind can have.
+ED25519 = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+ED25519_SIGNATURE = b"92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+CHARGED = {
+    "github": (policy("github"), lambda: signer.github(SECRET, BODY)),
+    "stripe": (policy("stripe"), lambda: signer.stripe(SECRET, BODY)),
+    "svix": (policy("svix", secret=signer.svix_secret(KEY)), lambda: signer.svix(KEY, BODY)),
+    "discord": (policy("discord", secret=ED25519), lambda: [(b"x-signature-timestamp", b"%d" % signer.now()),
+                                                            (b"x-signature-ed25519", ED25519_SIGNATURE)]),
+}
+# With a handshake that is looked for in the body.
+CHARGED |= {f"{name}, answered": (CHARGED[name][0] | {"handshake": "answer"}, CHARGED[name][1]) for name in ["discord"]}
+CHARGED["slack, answered"] = (policy("slack") | {"handshake": "answer"}, lambda: signer.slack(SECRET, BODY))
+
+
+@pytest.mark.parametrize("one, sign", CHARGED.values(), ids=CHARGED.keys())
+def test_what_is_held_takes_no_more_memory_than_it_is_charged(one, sign):
+    """Before any body has come, when the guard also remembers each request for the case that the host cannot hold."""
+    budget = 4 << 20
+    good = {"name": "good", "match": {"path": "/good"}, "require": policy("github")["require"]}
+    with Gateway({"held_bytes": budget, "policies": [one, good]}, good=lambda: bodyless().again(target=b"/good"),
+                 hcm={"access_log": []}) as gateway, ExitStack() as stack:
+        before, headers = max(gateway.envoy.linear_memories), sorted(sign(), key=lambda pair: len(pair[1]))
+        request = Request(one["match"]["path"].encode(), headers[:-1])
+        attackers = []
+        while not (attackers and attackers[-1].answered):
+            assert len(attackers) < 10
+            attackers.append(Repeated(gateway.envoy.port, request, headers[-1]))
+            stack.callback(attackers[-1].close)
+            for _ in range(8):
+                attackers[-1].open(100)
+        # Two pages for the allocator's own.
+        assert budget // 2 < max(gateway.envoy.linear_memories) - before <= budget + (128 << 10)
+
+
 # Forms
 
 

@@ -1,8 +1,7 @@
 //! `check`: is this configuration one that the gateway would take, and one that an operator would want?
 //!
-//! Responsible for finding everything there is to say about the files, with line and column. Refuses to know the rules of
-//! the configuration: errors and most warnings are the filter's own. What surrounds a configuration is looked at in
-//! `check/host.rs`, its policies beside each other in `check/policies.rs`.
+//! Responsible for finding everything there is to say about the files, with line and column. What surrounds a
+//! configuration is looked at in `check/host.rs`, its policies beside each other in `check/policies.rs`.
 
 mod host;
 mod policies;

@@ -1,7 +1,7 @@
 //! `explain`: what the gateway makes of a captured request, step by step.
 //!
 //! Responsible for telling which policy governs the request and why no other, how each of its checks goes, and what
-//! follows. Refuses to know any rule: every line is an answer of the core.
+//! follows.
 
 use crate::input::capture::{self, CaptureArguments};
 use crate::input::config_files::ConfigurationArguments;
@@ -12,11 +12,11 @@ use crate::output::terminal::{Answer, Cell, Failure, Format, Table, Text, Tone};
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use webhook_guard_core::check::token::{Place, TokenCheck};
-use webhook_guard_core::decision::{CheckKind, CheckStep, Outcome as Trail, Reason, Ruling, Verdict};
+use webhook_guard_core::check::token::{TokenCheck, TokenPlace};
+use webhook_guard_core::decision::{CheckKind, CheckStep, Decision, Outcome as Trail, Reason, Verdict};
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::policy::requirement::Requirement;
-use webhook_guard_core::policy::{Check, Leaf, Policy, PolicySet};
+use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
 use webhook_guard_core::request::Facts;
 use webhook_guard_core::signature::{End, SignatureCheck, field};
 use webhook_guard_core::uri::query;
@@ -175,7 +175,7 @@ fn token_headers(policies: &PolicySet) -> BTreeSet<String> {
 fn without_tokens(policies: &PolicySet, target: &str) -> String {
     let leaves = policies.iter().flat_map(|policy| &policy.leaves);
     let parameters = leaves.filter_map(|leaf| match &leaf.check {
-        Check::Token(TokenCheck { place: Place::Query(name), .. }) => Some(name.clone()),
+        Check::Token(TokenCheck { place: TokenPlace::Query(name), .. }) => Some(name.clone()),
         _ => None,
     });
     let parameters: Vec<_> = parameters.collect();
@@ -237,7 +237,7 @@ fn patterns(rule: &Match) -> String {
 
 /// Every check of a policy, also those that the gateway does not come to because a cheaper one has failed. What the core
 /// has decided is taken from its ruling; beside it stands what each check says by itself.
-fn steps(policy: &Policy, ruling: &Ruling, facts: &Facts<'_>, body: &[u8]) -> Vec<Step> {
+fn steps(policy: &Policy, ruling: &Decision, facts: &Facts<'_>, body: &[u8]) -> Vec<Step> {
     let reason = match &ruling.verdict {
         Verdict::Deny(denial) => Some(denial.reason),
         Verdict::Report(reason) => Some(*reason),
@@ -310,7 +310,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// How a check went: as the core says where it came to it, else as the check says by itself.
-    fn outcome(&self, index: usize, leaf: &Leaf) -> Outcome {
+    fn outcome(&self, index: usize, leaf: &PolicyCheck) -> Outcome {
         let step = index.checked_add(1).and_then(|place| self.trail.get(place));
         let by_itself = || match leaf_outcome(leaf, self.facts, self.body) {
             Ok(more) => Outcome::Pass(more),
@@ -376,16 +376,16 @@ impl Asked<'_> {
     }
 }
 
-fn leaf_name(leaf: &Leaf) -> String {
+fn leaf_name(leaf: &PolicyCheck) -> String {
     let provider = leaf.provider.as_deref();
     match &leaf.check {
         Check::Source(_) => "source_ip".to_owned(),
         Check::Token(token) => {
             let place = match &token.place {
-                Place::Query(name) => format!("in the query, {name}"),
-                Place::Header(name) => format!("in {name}"),
-                Place::Bearer => "Bearer".to_owned(),
-                Place::Basic { .. } | Place::BasicAny => "Basic".to_owned(),
+                TokenPlace::Query(name) => format!("in the query, {name}"),
+                TokenPlace::Header(name) => format!("in {name}"),
+                TokenPlace::Bearer => "Bearer".to_owned(),
+                TokenPlace::Basic { .. } | TokenPlace::BasicAny => "Basic".to_owned(),
             };
             match provider {
                 Some(provider) => format!("token of {provider} ({place})"),
@@ -397,7 +397,7 @@ fn leaf_name(leaf: &Leaf) -> String {
 }
 
 /// What the check says, with the id of the secret that matched.
-fn leaf_outcome(leaf: &Leaf, facts: &Facts<'_>, body: &[u8]) -> Result<String, Reason> {
+fn leaf_outcome(leaf: &PolicyCheck, facts: &Facts<'_>, body: &[u8]) -> Result<String, Reason> {
     let id = match &leaf.check {
         Check::Source(check) => return check.judge(facts.source).map(|()| String::new()),
         Check::Token(check) => check.judge(facts)?.id.clone(),
@@ -407,10 +407,10 @@ fn leaf_outcome(leaf: &Leaf, facts: &Facts<'_>, body: &[u8]) -> Result<String, R
 }
 
 fn signature(
-    check: &std::rc::Rc<SignatureCheck>,
+    check: &std::sync::Arc<SignatureCheck>,
     facts: &Facts<'_>,
     body: &[u8],
-) -> Result<Option<std::rc::Rc<str>>, Reason> {
+) -> Result<Option<std::sync::Arc<str>>, Reason> {
     let mut running = check.begin(facts)?;
     running.update(body);
     let body = running.needs_body().then(|| body.to_vec());
@@ -440,7 +440,7 @@ fn steps_table(steps: &[Step]) -> Table {
     table
 }
 
-fn verdict_json(ruling: Option<&Ruling>) -> Value {
+fn verdict_json(ruling: Option<&Decision>) -> Value {
     let Some(ruling) = ruling else { return json!({"verdict": "leave", "reason": "-"}) };
     let record = &ruling.record;
     let status = match &ruling.verdict {
@@ -460,7 +460,7 @@ fn verdict_json(ruling: Option<&Ruling>) -> Value {
     })
 }
 
-fn verdict_text(ruling: Option<&Ruling>, chosen: Option<&Policy>) -> Text {
+fn verdict_text(ruling: Option<&Decision>, chosen: Option<&Policy>) -> Text {
     let text = Text::default();
     let Some(ruling) = ruling else {
         return text

@@ -1,6 +1,6 @@
 //! What is made of the definitions alone: completions, the man page, the JSON Schema of the configuration.
 //!
-//! Responsible for printing them. Refuses to know the sub-commands: they are clap's.
+//! Responsible for printing them.
 
 use crate::output::terminal::{Answer, Failure, Text};
 use clap::Args;

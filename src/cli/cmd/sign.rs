@@ -1,11 +1,12 @@
-//! `sign`: a delivery as a provider would send it, as a curl command or sent at once; or one that has been tampered with.
+//! `sign`: a delivery as a provider would send it, as a curl command or sent at once; or one that has been tampered
+//! with.
 //!
 //! Responsible for putting the question to the core's own parser, and for showing what was made, never what it was made
-//! with. Refuses to hand over a delivery that the core does not judge as it should be judged.
+//! with.
 
 use crate::delivery::outcome::{self, Expected};
 use crate::delivery::sender::{self, EVENT, Sender};
-use crate::delivery::signer::{self, Forge, Hand};
+use crate::delivery::signer::{self, Hand, Signer};
 use crate::delivery::transport::{Gateway, Response};
 use crate::input::capture::{self, Capture, read_file};
 use crate::input::env_file::{Secret, SecretArguments};
@@ -17,9 +18,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use webhook_guard_core::check::token::Place;
+use webhook_guard_core::check::token::TokenPlace;
 use webhook_guard_core::config::{self, ConfigError, Configuration, Wrong};
-use webhook_guard_core::policy::{Check, Leaf};
+use webhook_guard_core::policy::{Check, PolicyCheck};
 use webhook_guard_core::request::Millis;
 use webhook_guard_core::signature::timestamp::Unit;
 
@@ -217,7 +218,7 @@ impl SignArguments {
     fn make(
         &self,
         configuration: &Configuration,
-        leaf: &Leaf,
+        leaf: &PolicyCheck,
         secret: &Secret,
         url: &Capture,
     ) -> Result<Made, Failure> {
@@ -249,7 +250,7 @@ impl SignArguments {
         let id = format!("webhook-guard-{}", now.0);
         let texts = [secret.trimmed().to_owned()];
         let delivery_id = self.delivery_id.as_deref().unwrap_or(&id);
-        let forge = Forge { at, now, delivery_id, texts: &texts };
+        let forge = Signer { at, now, delivery_id, texts: &texts };
         let hand = if self.tamper == Some(Tamper::Signature) { Hand::Slips } else { Hand::Own };
         let before = capture.body.clone();
         forge.fill(&mut capture, leaf, hand).map_err(Failure::new)?;
@@ -387,14 +388,16 @@ fn base(url: &Capture) -> String {
 }
 
 /// How the command names the token, where the provider sends one.
-fn reference<'r>(leaf: &Leaf, secret: &'r Secret, tamper: Option<Tamper>) -> Option<Reference<'r>> {
+fn reference<'r>(leaf: &PolicyCheck, secret: &'r Secret, tamper: Option<Tamper>) -> Option<Reference<'r>> {
     let Check::Token(check) = &leaf.check else { return None };
     let credential = match &check.place {
-        Place::Header(name) => Credential::Header(name.to_string(), ""),
-        Place::Bearer => Credential::Header("authorization".to_owned(), "Bearer "),
-        Place::Basic { .. } | Place::BasicAny if secret.trimmed().contains(':') => Credential::Basic(""),
-        Place::Basic { .. } | Place::BasicAny => Credential::Basic(signer::ANYONE),
-        Place::Query(_) => return None,
+        TokenPlace::Header(name) => Credential::Header(name.to_string(), ""),
+        TokenPlace::Bearer => Credential::Header("authorization".to_owned(), "Bearer "),
+        TokenPlace::Basic { .. } | TokenPlace::BasicAny if secret.trimmed().contains(':') => {
+            Credential::Basic("")
+        }
+        TokenPlace::Basic { .. } | TokenPlace::BasicAny => Credential::Basic(signer::ANYONE),
+        TokenPlace::Query(_) => return None,
     };
     let end = if tamper == Some(Tamper::Signature) { signer::WRONG_END } else { "" };
     Some(Reference { credential, secret, end })

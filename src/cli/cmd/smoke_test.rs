@@ -1,11 +1,11 @@
 //! `try`: one good delivery and a set of bad ones for every policy, sent to a running gateway.
 //!
 //! Responsible for what is sent, and for the table. What should become of each is said by the core, from the same
-//! configuration; what did, by the answer. Refuses to drop what cannot be tried: it is a row, with the reason.
+//! configuration; what did, by the answer.
 
 use crate::delivery::outcome::{self, Expected};
 use crate::delivery::sender::{EVENT, Sender};
-use crate::delivery::signer::{self, Forge, Hand};
+use crate::delivery::signer::{self, Hand, Signer};
 use crate::delivery::transport::{Gateway, Response};
 use crate::input::capture::Capture;
 use crate::input::config_files::ConfigurationArguments;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use webhook_guard_core::decision::Reason;
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::policy::requirement::Requirement;
-use webhook_guard_core::policy::{Check, Leaf, Policy, PolicySet};
+use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
 use webhook_guard_core::request::Millis;
 
 /// How far a time lies beyond what is admitted, in seconds.
@@ -32,7 +32,7 @@ const OTHER_ADDRESSES: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), IpAddr::V4(Ipv4Addr::new(127, 250, 250, 250))];
 
 #[derive(Debug, Args)]
-pub(crate) struct TryArguments {
+pub(crate) struct SmokeTestArguments {
     #[command(flatten)]
     configuration: ConfigurationArguments,
     /// Where the gateway listens: scheme, host and port. Paths and hosts are those of the policies
@@ -101,7 +101,7 @@ struct Bench<'b> {
     rows: Vec<Row>,
 }
 
-pub(crate) fn run(arguments: &TryArguments) -> Result<Answer, Failure> {
+pub(crate) fn run(arguments: &SmokeTestArguments) -> Result<Answer, Failure> {
     let (configuration, texts) = arguments.configuration.read_with_texts()?;
     let policies = &configuration.policies;
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_ref()).collect();
@@ -145,7 +145,7 @@ struct Plan<'p> {
 }
 
 impl Plan<'_> {
-    fn leaf(&self, index: usize) -> Option<&Leaf> {
+    fn leaf(&self, index: usize) -> Option<&PolicyCheck> {
         self.policy.leaves.get(index)
     }
 
@@ -295,7 +295,7 @@ impl Bench<'_> {
     /// The checks to meet, and why they cannot be met. Of an `any_of` the first branch that can be.
     fn choose(
         &self,
-        forge: &Forge<'_>,
+        forge: &Signer<'_>,
         policy: &Policy,
         requirement: &Requirement,
     ) -> (Vec<usize>, Option<String>) {
@@ -320,7 +320,7 @@ impl Bench<'_> {
         }
     }
 
-    fn obstacle(&self, forge: &Forge<'_>, leaf: &Leaf) -> Option<String> {
+    fn obstacle(&self, forge: &Signer<'_>, leaf: &PolicyCheck) -> Option<String> {
         match &leaf.check {
             Check::Source(check) => {
                 let source = self.source.to_string();
@@ -357,9 +357,9 @@ impl Bench<'_> {
         paths.flat_map(|path| hosts.iter().map(move |host| (host.clone(), path.clone()))).collect()
     }
 
-    fn forge(&self, now: Millis, offset_seconds: i64) -> Forge<'_> {
+    fn forge(&self, now: Millis, offset_seconds: i64) -> Signer<'_> {
         let at = Millis(now.0.saturating_add(offset_seconds.saturating_mul(1000)));
-        Forge { at, now, delivery_id: "webhook-guard-try", texts: self.texts }
+        Signer { at, now, delivery_id: "webhook-guard-try", texts: self.texts }
     }
 
     /// Makes a delivery with one flaw.

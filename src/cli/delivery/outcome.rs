@@ -1,11 +1,11 @@
 //! What should become of a request, and what became of it.
 //!
-//! Responsible for comparing the core's ruling with a gateway's answer. The answer never tells the reason, so status and
-//! form are all there is to compare. Refuses to know how either was come by.
+//! Responsible for comparing the core's ruling with a gateway's answer. The answer never tells the reason, so status
+//! and form are all there is to compare.
 
 use crate::delivery::transport::Response;
 use std::fmt;
-use webhook_guard_core::decision::{Reason, Ruling, Verdict};
+use webhook_guard_core::decision::{Decision, Reason, Verdict};
 
 /// What the core says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Expected {
 
 impl Expected {
     /// What follows from a ruling; a request that no policy governs and that is left alone is forwarded.
-    pub(crate) fn from(ruling: Option<&Ruling>) -> Self {
+    pub(crate) fn from(ruling: Option<&Decision>) -> Self {
         match ruling.map(|ruling| &ruling.verdict) {
             None | Some(Verdict::Allow(_)) => Self::Forwarded,
             Some(Verdict::Report(reason)) => Self::Reported(*reason),

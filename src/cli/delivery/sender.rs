@@ -1,7 +1,6 @@
 //! What a sender does beside signing: the content type it sends, the header in which it names the event.
 //!
-//! Responsible for reading that from the catalogue, and for a small body of a content type. Refuses to know how anything
-//! is verified.
+//! Responsible for reading that from the catalogue, and for a small body of a content type.
 
 use serde_json::Value;
 use webhook_guard_core::signature::key::Algorithm;

@@ -1,17 +1,16 @@
 //! A delivery as its sender would make it: tokens, times, ids, digests and signatures in the places that a check reads.
 //!
-//! Responsible for making one from the very data that judges it. Refuses to say that the result is good: whoever asks
-//! for one has the core judge it (`judge.rs`).
+//! Responsible for making one from the very data that judges it.
 
 use crate::input::capture::Capture;
 use crate::judge::Circumstances;
 use data_encoding::BASE64;
 use serde_json::Value;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use time::OffsetDateTime;
-use webhook_guard_core::check::token::{AUTHORIZATION, Place as TokenPlace, TokenCheck};
-use webhook_guard_core::policy::{Check, Leaf};
+use webhook_guard_core::check::token::{AUTHORIZATION, TokenCheck, TokenPlace};
+use webhook_guard_core::policy::{Check, PolicyCheck};
 use webhook_guard_core::request::{Millis, Occurrence};
 use webhook_guard_core::secret::Fingerprint;
 use webhook_guard_core::signature::field::{Field, Place};
@@ -45,7 +44,7 @@ pub(crate) enum Hand {
 
 /// What all parts of a delivery have in common.
 #[derive(Clone, Copy)]
-pub(crate) struct Forge<'f> {
+pub(crate) struct Signer<'f> {
     /// The time that is signed.
     pub(crate) at: Millis,
     /// The gateway's clock, which says which secrets are valid.
@@ -56,9 +55,9 @@ pub(crate) struct Forge<'f> {
     pub(crate) texts: &'f [String],
 }
 
-impl Forge<'_> {
+impl Signer<'_> {
     /// Makes what one check asks for. Tokens before signatures: a signature may cover the query that holds a token.
-    pub(crate) fn fill(&self, capture: &mut Capture, leaf: &Leaf, hand: Hand) -> Result<(), String> {
+    pub(crate) fn fill(&self, capture: &mut Capture, leaf: &PolicyCheck, hand: Hand) -> Result<(), String> {
         match &leaf.check {
             Check::Source(_) => Ok(()),
             Check::Token(check) => self.present(capture, leaf, check, hand),
@@ -67,7 +66,7 @@ impl Forge<'_> {
     }
 
     /// Why what the check asks for cannot be made here; nothing where it can.
-    pub(crate) fn obstacle(&self, leaf: &Leaf) -> Option<String> {
+    pub(crate) fn obstacle(&self, leaf: &PolicyCheck) -> Option<String> {
         match &leaf.check {
             Check::Source(_) => None,
             Check::Token(check) => self.token(check, Hand::Own).err(),
@@ -78,7 +77,7 @@ impl Forge<'_> {
     fn present(
         &self,
         capture: &mut Capture,
-        leaf: &Leaf,
+        leaf: &PolicyCheck,
         check: &TokenCheck,
         hand: Hand,
     ) -> Result<(), String> {
@@ -330,7 +329,7 @@ pub(crate) fn presents(check: &Check) -> Option<Place> {
         Check::Source(_) => None,
         Check::Token(check) => Some(match &check.place {
             TokenPlace::Query(name) => Place::Query(name.clone()),
-            other => Place::Header(Rc::from(other.header()?)),
+            other => Place::Header(Arc::from(other.header()?)),
         }),
         Check::Signature(check) => check.scheme.signature.first().map(|field| field.place.clone()),
     }

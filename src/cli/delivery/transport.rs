@@ -2,7 +2,7 @@
 //!
 //! Responsible for HTTP/1.1 over TCP or TLS without any tidying up: a path in disguise and a header that occurs twice
 //! must arrive as they are, which ordinary clients prevent. Tells the guard's own refusals by the form that the core
-//! gives them. Refuses to know what a request is for.
+//! gives them.
 
 use crate::input::capture::{Capture, host_and_port};
 use crate::output::terminal::Failure;
@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 use webhook_guard_core::decision::{Denial, Reason};
-use webhook_guard_core::reply::{Reply, request_id};
+use webhook_guard_core::reply::request_id;
 
 const MAX_HEADERS: usize = 128;
 /// More of an answer than this is not read: a refusal is short, and nothing else is looked at.
@@ -210,7 +210,7 @@ impl Response {
         let id = body.get("request_id")?.as_str()?;
         // The status alone shapes a reply: any reason will do.
         let denial = Denial { reason: Reason::NoPolicy, status: self.status, allow: Vec::new() };
-        let reply = Reply::to(&denial, request_id(Some(id.as_bytes())));
+        let reply = denial.reply(request_id(Some(id.as_bytes())));
         let is_json = self.header("content-type") == Some("application/json");
         ((400..600).contains(&self.status) && is_json && reply.body.as_bytes() == self.body)
             .then(|| id.to_owned())

@@ -1,7 +1,7 @@
 //! Near misses of the body: written anew, with other line ends, decoded, or not there at all.
 //!
-//! Responsible for the bodies that the sender may have signed where the capture has this one. Refuses to know how they
-//! are verified. Each is made when it is tried, since bodies can be large.
+//! Responsible for the bodies that the sender may have signed where the capture has this one. Each is made when it is
+//! tried, since bodies can be large.
 
 use super::delivery::Delivery;
 use super::json::{Blanks, Escapes, Tree};
@@ -250,7 +250,7 @@ fn json<'d>(body: &'d [u8]) -> Box<dyn Iterator<Item = (Make<'d>, Miss)> + 'd> {
     let Some(tree) = Tree::read(body.strip_prefix(BOM).unwrap_or(body)) else {
         return Box::new(std::iter::empty());
     };
-    let tree = std::rc::Rc::new(tree);
+    let tree = std::sync::Arc::new(tree);
     let blanks = [
         (Blanks::Minified, "without blanks"),
         (Blanks::Python, "with a blank behind each comma and colon, as Python's json.dumps writes it"),

@@ -1,6 +1,6 @@
 //! Near misses of the signed content: without its time or id, joined by something else, in another order.
 //!
-//! Responsible for the templates that a sender could have meant. Refuses to know what fills them.
+//! Responsible for the templates that a sender could have meant.
 
 use super::delivery::Delivery;
 use super::layout::is_extendable;

@@ -1,13 +1,12 @@
 //! A delivery in question: the captured request, and the way in which it is to be verified.
 //!
-//! Responsible for asking the core, with one thing changed or with none. Refuses to know why anything was changed, and
-//! verifies nothing by itself.
+//! Responsible for asking the core, with one thing changed or with none.
 
 use super::layout::{Layout, Reading, Way};
 use crate::input::capture::Capture;
 use std::borrow::Cow;
-use std::rc::Rc;
-use webhook_guard_core::check::token::{Place, TokenCheck};
+use std::sync::Arc;
+use webhook_guard_core::check::token::{TokenCheck, TokenPlace};
 use webhook_guard_core::decision::Reason;
 use webhook_guard_core::request::{Facts, Headers, Millis, Occurrence};
 use webhook_guard_core::secret::{Fingerprint, Secret, Validity};
@@ -22,14 +21,14 @@ use webhook_guard_core::signature::{Scheme, SignatureCheck};
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     /// The provider's way.
-    pub(crate) layout: Rc<Layout>,
+    pub(crate) layout: Arc<Layout>,
     /// The way that is tried.
     pub(crate) way: Way,
     /// The request without its body.
-    pub(crate) request: Rc<Capture>,
-    pub(crate) body: Rc<Vec<u8>>,
+    pub(crate) request: Arc<Capture>,
+    pub(crate) body: Arc<Vec<u8>>,
     /// The base of the URL, as the sender is thought to know it.
-    pub(crate) public_url: Option<Rc<str>>,
+    pub(crate) public_url: Option<Arc<str>>,
     pub(crate) now: Millis,
 }
 
@@ -53,18 +52,18 @@ impl Delivery {
 
     /// The same with another body.
     pub(crate) fn with_body(&self, body: Vec<u8>) -> Self {
-        Self { body: Rc::new(body), ..self.clone() }
+        Self { body: Arc::new(body), ..self.clone() }
     }
 
     /// The same with another head.
     pub(crate) fn with_request(&self, change: impl FnOnce(&mut Capture)) -> Self {
         let mut request = (*self.request).clone();
         change(&mut request);
-        Self { request: Rc::new(request), ..self.clone() }
+        Self { request: Arc::new(request), ..self.clone() }
     }
 
     /// The same as another layout has it.
-    pub(crate) fn as_layout(&self, layout: &Rc<Layout>) -> Self {
+    pub(crate) fn as_layout(&self, layout: &Arc<Layout>) -> Self {
         Self { layout: layout.clone(), way: layout.way.clone(), ..self.clone() }
     }
 
@@ -98,13 +97,13 @@ impl Delivery {
                 let public_url = self.public_url.clone().map(|base| PublicUrl::new(vec![base], Form::Free));
                 let check =
                     SignatureCheck { scheme: scheme.clone(), secrets, public_url, has_exact_paths: true };
-                let check = Rc::new(check);
+                let check = Arc::new(check);
                 let held = judge_signature(&check, self, now)?;
                 places.get(held).copied().ok_or(Reason::SignatureMismatch)
             }
             Way::Token(place) => {
                 let secrets = keys.iter().enumerate().map(|(index, key)| Secret {
-                    id: Some(Rc::from(index.to_string())),
+                    id: Some(Arc::from(index.to_string())),
                     validity: Validity::default(),
                     value: Fingerprint::of(key),
                 });
@@ -170,7 +169,7 @@ impl Delivery {
     }
 
     /// The header of a place that is one.
-    pub(crate) fn header_of(field: &Field) -> Option<Rc<str>> {
+    pub(crate) fn header_of(field: &Field) -> Option<Arc<str>> {
         match &field.place {
             webhook_guard_core::signature::field::Place::Header(name) => Some(name.clone()),
             _ => None,
@@ -178,7 +177,7 @@ impl Delivery {
     }
 
     /// The same with a token at that place.
-    pub(crate) fn with_token(&self, place: Place) -> Self {
+    pub(crate) fn with_token(&self, place: TokenPlace) -> Self {
         let way = Way::Token(place);
         let layout = Layout {
             way: way.clone(),
@@ -186,13 +185,13 @@ impl Delivery {
             prefixes: Vec::new(),
             ..(*self.layout).clone()
         };
-        Self { layout: Rc::new(layout), way, ..self.clone() }
+        Self { layout: Arc::new(layout), way, ..self.clone() }
     }
 }
 
 /// Judges as the filter does: headers, body, end.
 pub(crate) fn judge_signature(
-    check: &Rc<SignatureCheck>,
+    check: &Arc<SignatureCheck>,
     delivery: &Delivery,
     now: Millis,
 ) -> Result<usize, Reason> {

@@ -1,11 +1,10 @@
 //! Findings that need no guess: what the request has, lacks, or has twice.
 //!
-//! Responsible for what can be said from the headers and the scheme alone. Refuses to show a header's value: it could be
-//! a token or a signature.
+//! Responsible for what can be said from the headers and the scheme alone.
 
 use super::delivery::Delivery;
 use super::layout::Way;
-use std::rc::Rc;
+use std::sync::Arc;
 use webhook_guard_core::handshake::Handshake;
 use webhook_guard_core::request::Occurrence;
 use webhook_guard_core::signature::field::{Field, Place};
@@ -30,7 +29,7 @@ impl Finding {
 const TELLING: [&str; 8] = ["sig", "hmac", "hash", "digest", "-mac", "token", "secret", "authorization"];
 
 /// All that the headers and the body's length tell.
-pub(crate) fn all(delivery: &Delivery, behind: &[u8], handshakes: &[Rc<Handshake>]) -> Vec<Finding> {
+pub(crate) fn all(delivery: &Delivery, behind: &[u8], handshakes: &[Arc<Handshake>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &delivery.way {
         Way::Signed(scheme) => signed(delivery, scheme, &mut findings),
@@ -56,8 +55,8 @@ pub(crate) fn all(delivery: &Delivery, behind: &[u8], handshakes: &[Rc<Handshake
 }
 
 fn signed(delivery: &Delivery, scheme: &Scheme, findings: &mut Vec<Finding>) {
-    let names: Vec<Rc<str>> = scheme.signature.iter().filter_map(Delivery::header_of).collect();
-    let is_there = |name: &Rc<str>| delivery.header(name) != Occurrence::Absent;
+    let names: Vec<Arc<str>> = scheme.signature.iter().filter_map(Delivery::header_of).collect();
+    let is_there = |name: &Arc<str>| delivery.header(name) != Occurrence::Absent;
     match names.iter().find(|name| is_there(name)).or(names.first()) {
         Some(name) if present(delivery, name, "the signature", findings) => {
             let items = |field: &Field| delivery.items(field).into_iter();
@@ -120,7 +119,7 @@ fn unreadable(scheme: &Scheme, name: &str) -> String {
 
 fn look_alikes(delivery: &Delivery) -> Option<Finding> {
     let own = delivery.scheme().map(|scheme| scheme.signature.clone()).unwrap_or_default();
-    let own: Vec<Rc<str>> = own.iter().filter_map(Delivery::header_of).collect();
+    let own: Vec<Arc<str>> = own.iter().filter_map(Delivery::header_of).collect();
     let mut found: Vec<String> = Vec::new();
     for (name, _) in &delivery.request.fields {
         let name = name.to_ascii_lowercase();
@@ -158,7 +157,7 @@ fn length(delivery: &Delivery, behind: &[u8]) -> Option<Finding> {
 }
 
 /// The requests with which a provider tests an endpoint are mostly not signed.
-fn handshake(delivery: &Delivery, handshakes: &[Rc<Handshake>]) -> Option<Finding> {
+fn handshake(delivery: &Delivery, handshakes: &[Arc<Handshake>]) -> Option<Finding> {
     let found = handshakes.iter().find(|handshake| {
         let candidate = delivery.with_facts(delivery.now, |facts| handshake.recognise(facts));
         candidate.is_some_and(|mut candidate| {

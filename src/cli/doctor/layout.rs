@@ -1,14 +1,13 @@
 //! A way to verify a delivery: a scheme or a token's place, as a provider or an operator wrote it.
 //!
 //! Responsible for reading all of them with the core's parser in one go, and for how a secret's text becomes a key.
-//! Refuses to know which one the delivery was meant for.
 
 use crate::catalogue::{Catalogue, Provider, signed};
 use crate::output::terminal::Failure;
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use serde_json::{Value, json};
-use std::rc::Rc;
-use webhook_guard_core::check::token::Place;
+use std::sync::Arc;
+use webhook_guard_core::check::token::TokenPlace;
 use webhook_guard_core::config;
 use webhook_guard_core::policy::Check;
 use webhook_guard_core::signature::Scheme;
@@ -21,7 +20,7 @@ pub(crate) enum Way {
     /// A signature.
     Signed(Scheme),
     /// A token.
-    Token(Place),
+    Token(TokenPlace),
 }
 
 /// How a secret's text is read.
@@ -79,13 +78,13 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn of_scheme(scheme: &Value) -> Result<Rc<Self>, String> {
+    pub(crate) fn of_scheme(scheme: &Value) -> Result<Arc<Self>, String> {
         let mut layouts = read(vec![unread(scheme.clone(), Vec::new(), None)])?;
-        layouts.pop().map(Rc::new).ok_or_else(|| "holds no scheme".to_owned())
+        layouts.pop().map(Arc::new).ok_or_else(|| "holds no scheme".to_owned())
     }
 
     /// Every layout of the catalogue once.
-    pub(crate) fn catalogue(catalogue: &Catalogue) -> Result<Vec<Rc<Self>>, Failure> {
+    pub(crate) fn catalogue(catalogue: &Catalogue) -> Result<Vec<Arc<Self>>, Failure> {
         let mut layouts: Vec<Unread> = Vec::new();
         for provider in catalogue.iter() {
             let Some(json) = provider.scheme().or_else(|| provider.token()) else { continue };
@@ -95,13 +94,13 @@ impl Layout {
             }
         }
         let layouts = read(layouts).map_err(|what| Failure::new(format!("the catalogue: {what}")))?;
-        Ok(layouts.into_iter().map(Rc::new).collect())
+        Ok(layouts.into_iter().map(Arc::new).collect())
     }
 
     /// The same as the catalogue's layout of that provider, under that name alone.
-    pub(crate) fn of_provider(all: &[Rc<Self>], name: &str) -> Option<Rc<Self>> {
+    pub(crate) fn of_provider(all: &[Arc<Self>], name: &str) -> Option<Arc<Self>> {
         let layout = all.iter().find(|layout| layout.names.iter().any(|known| known == name))?;
-        Some(Rc::new(Self { names: vec![name.to_owned()], ..(**layout).clone() }))
+        Some(Arc::new(Self { names: vec![name.to_owned()], ..(**layout).clone() }))
     }
 
     /// The key that a secret's text stands for, read as the scheme reads it.
@@ -276,12 +275,14 @@ fn summary(way: &Way, json: &Value) -> String {
 }
 
 /// Where a token sits, in words.
-pub(crate) fn place_name(place: &Place) -> String {
+pub(crate) fn place_name(place: &TokenPlace) -> String {
     match place {
-        Place::Query(name) => format!("in the query parameter {name}"),
-        Place::Header(name) => format!("in {name}"),
-        Place::Bearer => "in authorization, behind the word Bearer".to_owned(),
-        Place::Basic { .. } | Place::BasicAny => "in authorization, as the password of Basic".to_owned(),
+        TokenPlace::Query(name) => format!("in the query parameter {name}"),
+        TokenPlace::Header(name) => format!("in {name}"),
+        TokenPlace::Bearer => "in authorization, behind the word Bearer".to_owned(),
+        TokenPlace::Basic { .. } | TokenPlace::BasicAny => {
+            "in authorization, as the password of Basic".to_owned()
+        }
     }
 }
 
@@ -291,12 +292,12 @@ fn algorithm(scheme: &Value) -> Option<Algorithm> {
 }
 
 /// The place, where the block is a token's.
-fn token_place(json: &Value) -> Option<Place> {
+fn token_place(json: &Value) -> Option<TokenPlace> {
     if let Some(header) = json.get("header").and_then(Value::as_str) {
-        return Some(Place::Header(Rc::from(header.to_ascii_lowercase())));
+        return Some(TokenPlace::Header(Arc::from(header.to_ascii_lowercase())));
     }
     if json.get("bearer").is_some() {
-        return Some(Place::Bearer);
+        return Some(TokenPlace::Bearer);
     }
-    json.get("basic").map(|_| Place::BasicAny)
+    json.get("basic").map(|_| TokenPlace::BasicAny)
 }

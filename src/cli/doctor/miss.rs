@@ -1,6 +1,6 @@
 //! A near miss: what was changed so that the delivery holds, and what follows from it.
 //!
-//! Responsible for the words of a cause and its remedies. Refuses to hold a secret, a variant of one, or a signature.
+//! Responsible for the words of a cause and its remedies.
 
 use super::delivery::Delivery;
 

@@ -1,20 +1,19 @@
 //! Near misses of the place: another provider's scheme, another header, a token where a signature is expected.
 //!
-//! Responsible for all that the catalogue knows, and for headers that look like a signature. Refuses to know any provider
-//! by name.
+//! Responsible for all that the catalogue knows, and for headers that look like a signature.
 
 use super::delivery::Delivery;
 use super::layout::{Layout, Way, place_name};
 use super::miss::{Candidate, Candidates, EXTENDABLE, Miss};
 use super::url;
-use std::rc::Rc;
-use webhook_guard_core::check::token::Place as TokenPlace;
+use std::sync::Arc;
+use webhook_guard_core::check::token::TokenPlace;
 use webhook_guard_core::request::Occurrence;
 use webhook_guard_core::signature::field::Place;
 
 /// The delivery as every other layout of the catalogue has it; those of the same content first, and of these the ones
 /// whose delivery id is in the request: many providers share a signature's header, few the id's.
-pub(crate) fn providers<'d>(delivery: &'d Delivery, all: &'d [Rc<Layout>]) -> Candidates<'d> {
+pub(crate) fn providers<'d>(delivery: &'d Delivery, all: &'d [Arc<Layout>]) -> Candidates<'d> {
     let own = &delivery.layout;
     let rank = |layout: &Layout| {
         let Way::Signed(scheme) = &layout.way else { return None };
@@ -32,14 +31,14 @@ pub(crate) fn providers<'d>(delivery: &'d Delivery, all: &'d [Rc<Layout>]) -> Ca
     Box::new(others.into_iter().map(|(_, layout)| {
         let mut other = delivery.as_layout(layout);
         if other.public_url.is_none() && other.scheme().is_some_and(url::signs_base) {
-            other.public_url = Some(Rc::from(url::guess(&delivery.request)));
+            other.public_url = Some(Arc::from(url::guess(&delivery.request)));
         }
         Candidate { delivery: other, miss: provider_miss(own, layout, all) }
     }))
 }
 
 /// Who else does it this way but for the id of the delivery is named too: nothing tells them apart.
-fn provider_miss(own: &Layout, layout: &Layout, all: &[Rc<Layout>]) -> Miss {
+fn provider_miss(own: &Layout, layout: &Layout, all: &[Arc<Layout>]) -> Miss {
     let twins = all.iter().filter(|other| other.json != layout.json && other.is_twin(layout));
     let names = layout.names.iter().chain(twins.flat_map(|twin| &twin.names)).cloned();
     let layout = Layout { names: names.collect(), ..layout.clone() };
@@ -52,7 +51,7 @@ fn provider_miss(own: &Layout, layout: &Layout, all: &[Rc<Layout>]) -> Miss {
     };
     let sender = format!("nothing to do, if it is meant to sign as {names}");
     let (sender, gateway) = if layout.can_be_extended() {
-        let is_stronger = |other: &&Rc<Layout>| {
+        let is_stronger = |other: &&Arc<Layout>| {
             matches!(other.way, Way::Signed(_))
                 && other.documentation == layout.documentation
                 && !other.can_be_extended()
@@ -88,10 +87,10 @@ pub(crate) fn headers(delivery: &Delivery) -> Candidates<'_> {
     let Some(field) = scheme.signature.first().filter(|field| field.search().is_none()) else {
         return Box::new(std::iter::empty());
     };
-    let own: Vec<Rc<str>> = scheme.signature.iter().filter_map(Delivery::header_of).collect();
-    let mut names: Vec<Rc<str>> = Vec::new();
+    let own: Vec<Arc<str>> = scheme.signature.iter().filter_map(Delivery::header_of).collect();
+    let mut names: Vec<Arc<str>> = Vec::new();
     for (name, _) in &delivery.request.fields {
-        let name: Rc<str> = Rc::from(name.to_ascii_lowercase());
+        let name: Arc<str> = Arc::from(name.to_ascii_lowercase());
         if !own.contains(&name) && !names.contains(&name) {
             names.push(name);
         }
@@ -131,14 +130,14 @@ pub(crate) fn joined(one: &Miss, other: &Miss) -> Miss {
 }
 
 /// The secret itself, sent as a token.
-pub(crate) fn tokens<'d>(delivery: &'d Delivery, all: &'d [Rc<Layout>]) -> Candidates<'d> {
+pub(crate) fn tokens<'d>(delivery: &'d Delivery, all: &'d [Arc<Layout>]) -> Candidates<'d> {
     let mut places = vec![TokenPlace::Bearer, TokenPlace::BasicAny];
     for (name, _) in &delivery.request.fields {
-        places.push(TokenPlace::Header(Rc::from(name.to_ascii_lowercase())));
+        places.push(TokenPlace::Header(Arc::from(name.to_ascii_lowercase())));
     }
     let query = delivery.request.target.split_once('?').map(|(_, query)| query).unwrap_or_default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        places.push(TokenPlace::Query(Rc::from(pair.split('=').next().unwrap_or_default())));
+        places.push(TokenPlace::Query(Arc::from(pair.split('=').next().unwrap_or_default())));
     }
     let own = match &delivery.way {
         Way::Token(place) => place_name(place),

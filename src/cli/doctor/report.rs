@@ -1,6 +1,6 @@
 //! What is said in the end, for people and for programs.
 //!
-//! Responsible for the words around causes and findings. Refuses to know how they were found.
+//! Responsible for the words around causes and findings.
 
 use super::miss::Miss;
 use super::{Diagnosis, Outcome};

@@ -1,6 +1,6 @@
 //! Near misses of the secret: blanks and quotes around it, decoded or not, another one of several.
 //!
-//! Responsible for the keys that a careless copy or another reading would give. Refuses to print any of them.
+//! Responsible for the keys that a careless copy or another reading would give.
 
 use super::layout::{Layout, Reading};
 use super::miss::{Miss, NOTHING};

@@ -1,6 +1,6 @@
 //! Near misses of the time: another unit, and a delivery that is merely old.
 //!
-//! Responsible for what is wrong with a time, and by how much. Refuses to look at the signature.
+//! Responsible for what is wrong with a time, and by how much.
 
 use super::delivery::Delivery;
 use super::miss::{Candidate, Candidates, Miss};

@@ -1,12 +1,11 @@
 //! Near misses of the URL: the address as the sender knows it is not the one that the gateway was told.
 //!
-//! Responsible for the URLs that a proxy in between, or a slip, could have made of one another. Refuses to resolve any
-//! name: all of them come from the configuration and the request.
+//! Responsible for the URLs that a proxy in between, or a slip, could have made of one another.
 
 use super::delivery::Delivery;
 use super::miss::{Candidate, Candidates, Miss};
 use crate::input::capture::host_and_port;
-use std::rc::Rc;
+use std::sync::Arc;
 use webhook_guard_core::signature::Scheme;
 use webhook_guard_core::signature::template::Part;
 
@@ -86,7 +85,7 @@ pub(crate) fn candidates(delivery: &Delivery) -> Candidates<'_> {
         let words: Vec<&str> = changes.iter().map(|code| part(code)).collect();
         let changed = delivery.with_request(|request| request.target.clone_from(&target));
         Some(Candidate {
-            delivery: super::delivery::Delivery { public_url: Some(Rc::from(base.as_str())), ..changed },
+            delivery: super::delivery::Delivery { public_url: Some(Arc::from(base.as_str())), ..changed },
             miss: Miss::new(
                 code,
                 format!("The sender signed another URL, {shown}: {} differs.", words.join(" and ")),

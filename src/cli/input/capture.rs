@@ -1,7 +1,6 @@
 //! A request that was captured: as raw HTTP, as a curl command line, in a HAR file, or as a line of our access log.
 //!
 //! Responsible for telling the forms apart, and for keeping the bytes as they were: a signature covers every one.
-//! Refuses to know what the headers mean.
 
 mod curl;
 mod files;

@@ -1,6 +1,6 @@
 //! Where configurations of the guard stand: alone in a file, or inside the files of Envoy, Istio and Envoy Gateway.
 //!
-//! Responsible for finding them, with what surrounds each. Refuses to judge any of it.
+//! Responsible for finding them, with what surrounds each.
 
 use crate::input::env_file::{Environment, EnvironmentArguments};
 use crate::input::located_yaml::{self, Kind, Position, Tree};

@@ -1,6 +1,6 @@
 //! Where secrets come from: environment variables, or a file. Never an argument, which every user of the machine sees.
 //!
-//! Responsible for reading them. Refuses to know what they are for, and prints none.
+//! Responsible for reading them.
 
 #![expect(clippy::disallowed_methods, reason = "the program's one door to the environment")]
 

@@ -1,6 +1,6 @@
 //! YAML and JSON as one tree that knows lines and columns.
 //!
-//! Responsible for positions, also of JSON that stands inside a YAML text. Refuses to know what any key means.
+//! Responsible for positions, also of JSON that stands inside a YAML text.
 
 use saphyr::{MarkedYaml, Scalar, YamlData, YamlLoader};
 use saphyr_parser::{Marker, Parser};

@@ -1,6 +1,6 @@
 //! What each reason means, in the words of the README's table.
 //!
-//! Responsible for one sentence a reason. Refuses to know when it is given.
+//! Responsible for one sentence a reason.
 
 use webhook_guard_core::decision::Reason;
 

@@ -1,7 +1,6 @@
 //! A request as a curl command line that a shell can be given.
 //!
-//! Responsible for quoting, and for naming a token by where it is kept: what is printed holds none. Refuses to know what
-//! the request is for.
+//! Responsible for quoting, and for naming a token by where it is kept: what is printed holds none.
 
 use crate::input::capture::Capture;
 use crate::input::env_file::{Keep, Secret};

@@ -1,7 +1,6 @@
 //! The source check: is the address that Envoy trusts one that may send?
 //!
 //! Responsible for reading `source.address` and for lists of many thousand prefixes at the cost of a binary search.
-//! Refuses to know headers: an address from a header is the sender's word (ENVOY.md 3).
 
 use crate::decision::Reason;
 use ipnet::IpNet;

@@ -1,8 +1,7 @@
 //! The token check: does the request present a value that sender and gateway share?
 //!
 //! Responsible for finding the value in a query parameter, a header, or an `Authorization` header of the Bearer or
-//! Basic scheme, and for comparing it without saying how wrong it is. Refuses to know how the value is stripped
-//! before anyone else sees it (`src/policy.rs`).
+//! Basic scheme, and for comparing it without saying how wrong it is.
 
 use crate::decision::Reason;
 use crate::request::{Facts, Occurrence};
@@ -10,15 +9,15 @@ use crate::secret::{Fingerprint, Secret};
 use crate::uri::query;
 use data_encoding::BASE64;
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Where a request presents its token.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum TokenPlace {
     /// A query parameter of this name, compared after one decoding.
-    Query(Rc<str>),
+    Query(Arc<str>),
     /// A header of this name.
-    Header(Rc<str>),
+    Header(Arc<str>),
     /// `Authorization: Bearer TOKEN` (RFC 6750 2.1).
     Bearer,
     /// `Authorization: Basic base64(username:TOKEN)` (RFC 7617 2).
@@ -33,7 +32,7 @@ pub enum Place {
 /// The header that Bearer and Basic tokens travel in.
 pub const AUTHORIZATION: &str = "authorization";
 
-impl Place {
+impl TokenPlace {
     /// The header that carries the token, if a header does.
     #[must_use]
     pub fn header(&self) -> Option<&str> {
@@ -49,7 +48,7 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct TokenCheck {
     /// Where the request presents it.
-    pub place: Place,
+    pub place: TokenPlace,
     /// Any one of these, at least one.
     pub secrets: Vec<Secret<Fingerprint>>,
 }
@@ -77,24 +76,24 @@ impl TokenCheck {
         matched.ok_or(Reason::TokenMismatch)
     }
 
-    /// The part that may be compared alone, if any: with [`Place::BasicAny`] what follows the user name.
+    /// The part that may be compared alone, if any: with [`TokenPlace::BasicAny`] what follows the user name.
     fn password<'p>(&self, presented: &'p [u8]) -> Option<&'p [u8]> {
-        let Place::BasicAny = self.place else { return None };
+        let TokenPlace::BasicAny = self.place else { return None };
         let colon = presented.iter().position(|byte| *byte == b':')?;
         presented.get(colon.checked_add(1)?..)
     }
 
     fn presented<'a>(&self, facts: &Facts<'a>) -> Result<Cow<'a, [u8]>, Reason> {
         let Some(header) = self.place.header() else {
-            let Place::Query(name) = &self.place else { return Err(Reason::TokenMissing) };
+            let TokenPlace::Query(name) = &self.place else { return Err(Reason::TokenMissing) };
             return once(query::one(facts.query(), name.as_bytes()));
         };
         let value = once(facts.headers.one(header.as_bytes()))?;
         match &self.place {
-            Place::Query(_) | Place::Header(_) => Ok(Cow::Borrowed(value)),
-            Place::Bearer => credentials(value, b"bearer").map(Cow::Borrowed),
-            Place::BasicAny => basic(value).map(Cow::Owned),
-            Place::Basic { username } => {
+            TokenPlace::Query(_) | TokenPlace::Header(_) => Ok(Cow::Borrowed(value)),
+            TokenPlace::Bearer => credentials(value, b"bearer").map(Cow::Borrowed),
+            TokenPlace::BasicAny => basic(value).map(Cow::Owned),
+            TokenPlace::Basic { username } => {
                 let pair = basic(value)?;
                 let mut parts = pair.splitn(2, |byte| *byte == b':');
                 let user = Fingerprint::of(parts.next().unwrap_or_default());
@@ -136,9 +135,9 @@ mod tests {
     use crate::request::{Headers, Millis};
     use crate::secret::Validity;
 
-    fn judge(place: Place, secret: &str, pairs: &[(&str, &str)]) -> Result<Option<Rc<str>>, Reason> {
+    fn judge(place: TokenPlace, secret: &str, pairs: &[(&str, &str)]) -> Result<Option<Arc<str>>, Reason> {
         let value = Fingerprint::of(secret.as_bytes());
-        let secret = Secret { id: Some(Rc::from("one")), validity: Validity::default(), value };
+        let secret = Secret { id: Some(Arc::from("one")), validity: Validity::default(), value };
         let headers =
             Headers::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
         let facts = Facts {
@@ -151,17 +150,17 @@ mod tests {
         TokenCheck { place, secrets: vec![secret] }.judge(&facts).map(|secret| secret.id.clone())
     }
 
-    type Row<'r> = (Place, &'r [(&'r str, &'r str)], Result<Option<Rc<str>>, Reason>);
+    type Row<'r> = (TokenPlace, &'r [(&'r str, &'r str)], Result<Option<Arc<str>>, Reason>);
 
     #[test]
     fn a_token_is_found_where_it_is_configured() {
-        let held = Ok(Some(Rc::from("one")));
+        let held = Ok(Some(Arc::from("one")));
         let missing = Err(Reason::TokenMissing);
         let ambiguous = Err(Reason::TokenAmbiguous);
         let mismatch = Err(Reason::TokenMismatch);
-        let query = || Place::Query(Rc::from("token"));
-        let header = || Place::Header(Rc::from("x-token"));
-        let basic = || Place::Basic { username: Fingerprint::of(b"user") };
+        let query = || TokenPlace::Query(Arc::from("token"));
+        let header = || TokenPlace::Header(Arc::from("x-token"));
+        let basic = || TokenPlace::Basic { username: Fingerprint::of(b"user") };
         let rows: Vec<Row<'_>> = vec![
             (query(), &[(":path", "/p?a=1&token=s3cret")], held.clone()),
             (query(), &[(":path", "/p?tok%65n=s%33cret")], held.clone()),
@@ -175,12 +174,12 @@ mod tests {
             (header(), &[("x-token", "S3cret")], mismatch.clone()),
             (header(), &[("x-token", "s3cret"), ("X-Token", "s3cret")], ambiguous.clone()),
             (header(), &[], missing.clone()),
-            (Place::Bearer, &[("authorization", "Bearer s3cret")], held.clone()),
-            (Place::Bearer, &[("authorization", "bEARER  s3cret")], held.clone()),
-            (Place::Bearer, &[("authorization", "Bearers3cret")], missing.clone()),
-            (Place::Bearer, &[("authorization", "Bearer")], mismatch.clone()),
-            (Place::Bearer, &[("authorization", "Bearer s3cret,Bearer s3cret")], ambiguous.clone()),
-            (Place::Bearer, &[("authorization", "Basic dXNlcjpzM2NyZXQ=")], missing.clone()),
+            (TokenPlace::Bearer, &[("authorization", "Bearer s3cret")], held.clone()),
+            (TokenPlace::Bearer, &[("authorization", "bEARER  s3cret")], held.clone()),
+            (TokenPlace::Bearer, &[("authorization", "Bearers3cret")], missing.clone()),
+            (TokenPlace::Bearer, &[("authorization", "Bearer")], mismatch.clone()),
+            (TokenPlace::Bearer, &[("authorization", "Bearer s3cret,Bearer s3cret")], ambiguous.clone()),
+            (TokenPlace::Bearer, &[("authorization", "Basic dXNlcjpzM2NyZXQ=")], missing.clone()),
             (basic(), &[("authorization", "Basic dXNlcjpzM2NyZXQ=")], held.clone()),
             (basic(), &[("authorization", "basic dXNlcjpzM2NyZXQ=")], held.clone()),
             (basic(), &[("authorization", "Basic dXNlcjpzM2NyZXQ")], mismatch.clone()),
@@ -200,7 +199,7 @@ mod tests {
             ("user", &mismatch),
             ("other:s3cret", &mismatch),
         ] {
-            assert_eq!(judge(Place::BasicAny, secret, &pair), *verdict, "{secret}");
+            assert_eq!(judge(TokenPlace::BasicAny, secret, &pair), *verdict, "{secret}");
         }
     }
 }

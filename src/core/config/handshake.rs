@@ -5,13 +5,13 @@
 use super::Reader;
 use super::requirement::fingerprints;
 use super::secret;
-use crate::policy::{Handshakes, Leaf};
+use crate::policy::{Handshakes, PolicyCheck};
 use crate::vocabulary::{ConfigError, Node, Wrong};
 
 /// Reads `handshake` of a policy: `"answer"`, or the verify tokens of a provider that sends one.
 pub(crate) fn switch(
     node: &Node<'_>,
-    leaves: &[Leaf],
+    leaves: &[PolicyCheck],
     reader: &mut Reader<'_>,
 ) -> Result<Handshakes, ConfigError> {
     let mut with_handshakes = leaves.iter().enumerate().filter(|(_, leaf)| !leaf.handshakes.is_empty());

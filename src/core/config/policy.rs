@@ -1,18 +1,18 @@
 //! A policy as an operator writes it.
 //!
-//! Responsible for `policies[n]` and everything in it but the requirement tree. Refuses to know other policies.
+//! Responsible for `policies[n]` and everything in it but the requirement tree.
 
 use super::{Reader, handshake, requirement};
 use crate::decision::Reason;
 use crate::matcher::{HostPattern, Match, PathPattern};
 use crate::policy::requirement::Requirement;
-use crate::policy::{Check, Forward, Leaf, Mode, Policy};
+use crate::policy::{Check, Forward, Mode, Policy, PolicyCheck};
 use crate::signature::form;
 use crate::signature::template::Body;
 use crate::uri::{authority, path};
 use crate::vocabulary::{ConfigError, Node, Object, Wrong, is_header_name, near};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 const KEYS: [&str; 10] = [
     "name",
@@ -56,7 +56,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
     let mode = node.keep(object.get("mode").map_or(Ok(Mode::Enforce), |node| mode(&node, reader)));
     let max_body_bytes = node.keep(max_body_bytes(node, &object, &leaves, reader));
     let content_types = node.keep(object.get("content_types").map(|node| media_types(&node)).transpose());
-    let identity = Ok(vec![Rc::from("identity")]);
+    let identity = Ok(vec![Arc::from("identity")]);
     let content_encodings =
         node.keep(object.get("content_encodings").map_or(identity, |node| codings(&node)));
     let forward = node.keep(object.get("forward").map_or(Ok(Forward::default()), |node| forward(&node)));
@@ -84,7 +84,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
 fn max_body_bytes(
     node: &Node<'_>,
     object: &Object<'_>,
-    leaves: &[Leaf],
+    leaves: &[PolicyCheck],
     reader: &Reader<'_>,
 ) -> Result<u64, ConfigError> {
     let (node, bytes) = match object.get("max_body_bytes") {
@@ -95,7 +95,7 @@ fn max_body_bytes(
         }
         None => (node.child("max_body_bytes"), 1 << 20),
     };
-    let signs_form = |leaf: &Leaf| match &leaf.check {
+    let signs_form = |leaf: &PolicyCheck| match &leaf.check {
         Check::Signature(check) => check.scheme.signed.body() == Body::Form,
         Check::Source(_) | Check::Token(_) => false,
     };
@@ -112,7 +112,7 @@ const fn most_form(reader: &Reader<'_>) -> u64 {
 
 fn requirement(
     node: &Node<'_>,
-    leaves: &mut Vec<Leaf>,
+    leaves: &mut Vec<PolicyCheck>,
     reader: &mut Reader<'_>,
 ) -> Result<Option<Requirement>, ConfigError> {
     if !node.is_text() {
@@ -133,11 +133,11 @@ fn mode(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Mode, ConfigError> {
     Ok(mode)
 }
 
-fn name(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+fn name(node: &Node<'_>) -> Result<Arc<str>, ConfigError> {
     let text = node.text()?;
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-        Ok(Rc::from(text))
+        Ok(Arc::from(text))
     } else {
         let complaint = "is not the name of a policy: 1 to 64 of a-z 0-9 _ -";
         Err(node.error(Wrong::Value(text.to_owned(), complaint)))
@@ -150,7 +150,7 @@ fn read_match(node: &Node<'_>) -> Result<Match, ConfigError> {
     let paths = paths.map(|entries| distinct(&entries, path_pattern));
     let methods = object
         .get("methods")
-        .map_or(Ok(vec![Rc::from("POST")]), |node| node.list().map(|entries| distinct(&entries, method)));
+        .map_or(Ok(vec![Arc::from("POST")]), |node| node.list().map(|entries| distinct(&entries, method)));
     let hosts = object.get("hosts").map_or(Ok(vec![HostPattern::Any]), |node| {
         node.list().map(|entries| distinct(&entries, host_pattern))
     });
@@ -189,7 +189,7 @@ fn path_pattern(node: &Node<'_>) -> Result<PathPattern, ConfigError> {
     Ok(if kind == "exact" { PathPattern::Exact(path) } else { PathPattern::Prefix(path) })
 }
 
-fn path_text(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+fn path_text(node: &Node<'_>) -> Result<Arc<str>, ConfigError> {
     let text = node.filled_text()?;
     let value = |complaint| Err(node.error(Wrong::Value(text.to_owned(), complaint)));
     if !text.starts_with('/') {
@@ -208,16 +208,16 @@ fn path_text(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
             "has too many readings (escapes, dots, slashes): every request for it is refused (path_malformed)",
         );
     }
-    Ok(Rc::from(text))
+    Ok(Arc::from(text))
 }
 
-fn method(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+fn method(node: &Node<'_>) -> Result<Arc<str>, ConfigError> {
     let text = node.filled_text()?;
     if text == "CONNECT" {
         return Err(node.error(Wrong::Rule("CONNECT is always refused")));
     }
     if text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-        Ok(Rc::from(text))
+        Ok(Arc::from(text))
     } else {
         Err(node.error(Wrong::Value(text.to_owned(), "is not a method in capital letters, such as POST")))
     }
@@ -239,19 +239,19 @@ fn host_pattern(node: &Node<'_>) -> Result<HostPattern, ConfigError> {
     };
     Ok(if suffix {
         let dotted = format!(".{host}");
-        HostPattern::Suffix(dotted.len(), Rc::from(dotted))
+        HostPattern::Suffix(dotted.len(), Arc::from(dotted))
     } else {
-        HostPattern::Exact(Rc::from(host))
+        HostPattern::Exact(Arc::from(host))
     })
 }
 
-fn media_types(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
+fn media_types(node: &Node<'_>) -> Result<Vec<Arc<str>>, ConfigError> {
     let media_type = |entry: &Node<'_>| {
         let text = entry.filled_text()?;
         let is_token = |part: &str| is_header_name(part);
         match text.split_once('/') {
             Some((kind, subtype)) if is_token(kind) && is_token(subtype) => {
-                Ok(Rc::from(text.to_ascii_lowercase()))
+                Ok(Arc::from(text.to_ascii_lowercase()))
             }
             _ => {
                 let complaint = "is not a media type without parameters, such as application/json";
@@ -262,11 +262,11 @@ fn media_types(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
     Ok(distinct(&node.list()?, media_type))
 }
 
-fn codings(node: &Node<'_>) -> Result<Vec<Rc<str>>, ConfigError> {
+fn codings(node: &Node<'_>) -> Result<Vec<Arc<str>>, ConfigError> {
     let coding = |entry: &Node<'_>| {
         let text = entry.filled_text()?;
         if is_header_name(text) {
-            Ok(Rc::from(text.to_ascii_lowercase()))
+            Ok(Arc::from(text.to_ascii_lowercase()))
         } else {
             let complaint = "is not a content coding, such as identity or gzip";
             Err(entry.error(Wrong::Value(text.to_owned(), complaint)))
@@ -298,12 +298,12 @@ fn forward(node: &Node<'_>) -> Result<Forward, ConfigError> {
     Ok(Forward { strip_token, identity, remove_headers })
 }
 
-fn removable(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+fn removable(node: &Node<'_>) -> Result<Arc<str>, ConfigError> {
     let name = node.header_name()?;
     if KEPT_HEADERS.contains(&name.as_str()) {
         return Err(node.error(Wrong::Value(name, "cannot be removed: it frames or addresses the request")));
     }
-    Ok(Rc::from(name))
+    Ok(Arc::from(name))
 }
 
 fn deny_status(node: &Node<'_>) -> Result<BTreeMap<Reason, u16>, ConfigError> {

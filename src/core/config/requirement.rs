@@ -1,25 +1,25 @@
 //! The requirement tree as an operator writes it.
 //!
-//! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`. Refuses to know how they are judged.
+//! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`.
 
 use super::secret::{self, Material};
 use super::{Reader, signature};
 use crate::check::source_ip::{AddressCheck, AddressSet};
-use crate::check::token::{Place, TokenCheck};
+use crate::check::token::{TokenCheck, TokenPlace};
 use crate::policy::requirement::Requirement;
-use crate::policy::{Check, Leaf};
+use crate::policy::{Check, PolicyCheck};
 use crate::secret::{Fingerprint, Secret};
 use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use ipnet::IpNet;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 const KEYS: [&str; 5] = ["source_ip", "token", "signature", "any_of", "all_of"];
 
 /// Reads a requirement; its checks are added to `leaves`. What cannot be read is reported and left out.
 pub(crate) fn read(
     node: &Node<'_>,
-    leaves: &mut Vec<Leaf>,
+    leaves: &mut Vec<PolicyCheck>,
     reader: &mut Reader<'_>,
 ) -> Result<Requirement, ConfigError> {
     let object = node.object(&KEYS)?;
@@ -27,7 +27,7 @@ pub(crate) fn read(
         return Err(node.error(Wrong::EmptyObject));
     }
     let mut members = Vec::new();
-    let plain = |check| Leaf { check, provider: None, delivery_id: None, handshakes: Vec::new() };
+    let plain = |check| PolicyCheck { check, provider: None, delivery_id: None, handshakes: Vec::new() };
     if let Some(node) = object.get("source_ip") {
         let check = node.keep(source_ip(&node, reader)).map(Check::Source);
         members.extend(check.map(|check| add(leaves, plain(check))));
@@ -54,12 +54,16 @@ pub(crate) fn read(
     Ok(Requirement::All(members))
 }
 
-fn add(leaves: &mut Vec<Leaf>, leaf: Leaf) -> Requirement {
+fn add(leaves: &mut Vec<PolicyCheck>, leaf: PolicyCheck) -> Requirement {
     leaves.push(leaf);
     Requirement::Check(leaves.len().saturating_sub(1))
 }
 
-fn branches(entries: &[Node<'_>], leaves: &mut Vec<Leaf>, reader: &mut Reader<'_>) -> Vec<Requirement> {
+fn branches(
+    entries: &[Node<'_>],
+    leaves: &mut Vec<PolicyCheck>,
+    reader: &mut Reader<'_>,
+) -> Vec<Requirement> {
     entries.iter().filter_map(|entry| entry.keep(read(entry, leaves, reader))).collect()
 }
 
@@ -104,15 +108,15 @@ fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<TokenCheck>,
     Ok(place.map(|place| TokenCheck { place, secrets }))
 }
 
-fn token_place(object: &Object<'_>) -> Result<Place, ConfigError> {
+fn token_place(object: &Object<'_>) -> Result<TokenPlace, ConfigError> {
     let (kind, place) = object.exactly_one(
         &["query", "header", "bearer", "basic"],
         "must have exactly one of `query`, `header`, `bearer` and `basic`",
     )?;
     Ok(match kind {
-        "query" => Place::Query(Rc::from(place.filled_text()?)),
-        "header" => Place::Header(Rc::from(place.header_name()?)),
-        "bearer" if place.boolean()? => Place::Bearer,
+        "query" => TokenPlace::Query(Arc::from(place.filled_text()?)),
+        "header" => TokenPlace::Header(Arc::from(place.header_name()?)),
+        "bearer" if place.boolean()? => TokenPlace::Bearer,
         "bearer" => return Err(place.error(Wrong::Rule("must be true; leave the key out otherwise"))),
         _ => {
             let username = place.object(&["username"])?.required("username")?;
@@ -122,7 +126,7 @@ fn token_place(object: &Object<'_>) -> Result<Place, ConfigError> {
                     username.error(Wrong::Rule("a user name of the Basic scheme has no colon (RFC 7617)"))
                 );
             }
-            Place::Basic { username: Fingerprint::of(text.as_bytes()) }
+            TokenPlace::Basic { username: Fingerprint::of(text.as_bytes()) }
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Secrets as an operator writes them: by the name of an environment variable, or inline.
 //!
 //! Responsible for resolving them and for refusing those that are none: empty, a placeholder, a variable that nothing
-//! expanded. Refuses to know what they are for, and puts the text of none into a message.
+//! expanded.
 
 use super::Reader;
 use crate::request::Millis;
@@ -9,7 +9,7 @@ use crate::secret::{Fingerprint, Secret, Validity};
 use crate::signature::timestamp::rfc3339;
 use crate::vocabulary::{ConfigError, Json, Node, Wrong};
 use data_encoding::HEXLOWER_PERMISSIVE;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A secret's text, or its hash.
 pub(crate) enum Material {
@@ -163,11 +163,11 @@ fn refuse_placeholder(source: &Node<'_>, text: &str) -> Result<(), ConfigError> 
     Ok(())
 }
 
-fn id(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+fn id(node: &Node<'_>) -> Result<Arc<str>, ConfigError> {
     let text = node.filled_text()?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if text.len() <= 64 && text.bytes().all(fits) {
-        Ok(Rc::from(text))
+        Ok(Arc::from(text))
     } else {
         Err(node.error(Wrong::Rule("is not an id: at most 64 of A-Z a-z 0-9 _ . -")))
     }

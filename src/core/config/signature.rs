@@ -8,7 +8,7 @@ use super::{Reader, SigningKey};
 use crate::catalogue::{Catalogue, Provider, Way};
 use crate::check::token::TokenCheck;
 use crate::handshake::Handshake;
-use crate::policy::{Check, Leaf};
+use crate::policy::{Check, PolicyCheck};
 use crate::secret::Secret;
 use crate::signature::field::Field;
 use crate::signature::key::{Algorithm, Key};
@@ -17,10 +17,10 @@ use crate::signature::scheme::seconds;
 use crate::signature::template::{Body, Part};
 use crate::signature::{KeyForm, Scheme, SignatureCheck};
 use crate::vocabulary::{ConfigError, Node, Object, Wrong};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Reads `signature`; nothing where all that is wrong with it has been reported.
-pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Leaf>, ConfigError> {
+pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<PolicyCheck>, ConfigError> {
     let keys = ["provider", "scheme", "secrets", "tolerance_seconds", "public_url"];
     let object = node.object(&keys)?;
     let source = node.keep(source(&object)).flatten();
@@ -34,7 +34,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Le
                 return Err(key.error(Wrong::Rule("this provider sends a token and signs nothing")));
             }
             let token = TokenCheck { place, secrets: fingerprints(secrets) };
-            return Ok(Some(Leaf { check: Check::Token(token), provider, delivery_id, handshakes }));
+            return Ok(Some(PolicyCheck { check: Check::Token(token), provider, delivery_id, handshakes }));
         }
     };
     let signs_for_strangers = handshakes.iter().any(|handshake| handshake.signs_for_strangers());
@@ -64,17 +64,17 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Le
                     refused for it), and signs no time; prefer a scheme of the provider's with an HMAC";
         reader.warn(&source, "length-extension", text);
     }
-    Ok(Some(Leaf { check: Check::Signature(Rc::new(check)), provider, delivery_id, handshakes }))
+    Ok(Some(PolicyCheck { check: Check::Signature(Arc::new(check)), provider, delivery_id, handshakes }))
 }
 
 /// The `provider` or `scheme` of a signature.
 struct Source<'a> {
     node: Node<'a>,
     /// The provider's name, where it is one of the catalogue.
-    provider: Option<Rc<str>>,
+    provider: Option<Arc<str>>,
     way: Way,
     delivery_id: Option<Field>,
-    handshakes: Vec<Rc<Handshake>>,
+    handshakes: Vec<Arc<Handshake>>,
 }
 
 fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
@@ -85,7 +85,7 @@ fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
         let catalogue = Catalogue::load()?;
         let Provider { way, delivery_id, handshakes, .. } =
             catalogue.get(name)?.ok_or_else(|| node.error(catalogue.unknown(name)))?;
-        return Ok(Some(Source { node, provider: Some(Rc::from(name)), way, delivery_id, handshakes }));
+        return Ok(Some(Source { node, provider: Some(Arc::from(name)), way, delivery_id, handshakes }));
     }
     Ok(Scheme::parse(&node)?.map(|(scheme, form)| Source {
         node,
@@ -164,12 +164,12 @@ fn public_url(node: &Node<'_>, is_pinned: bool, reader: &Reader<'_>) -> Result<P
     Ok(PublicUrl::new(urls, UrlForm::PinnedBase))
 }
 
-fn absolute_url(node: &Node<'_>) -> Result<Rc<str>, ConfigError> {
+fn absolute_url(node: &Node<'_>) -> Result<Arc<str>, ConfigError> {
     let text = node.filled_text()?;
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let is_url = host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?']));
     if is_url && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        Ok(Rc::from(text))
+        Ok(Arc::from(text))
     } else {
         let complaint = "is not an absolute URL or the base of one, such as https://hooks.example.com";
         Err(node.error(Wrong::Rule(complaint)))

@@ -6,12 +6,12 @@ use super::{Form, Handshake, Keyed};
 use crate::signature::field::Place;
 use crate::signature::hmac::Encoding;
 use crate::vocabulary::{ConfigError, Node, Wrong};
-use std::rc::Rc;
+use std::sync::Arc;
 
 impl Handshake {
     /// Reads the handshakes of a provider: one, or a list.
-    pub(crate) fn parse(node: &Node<'_>) -> Result<Vec<Rc<Self>>, ConfigError> {
-        node.one_or_list()?.iter().map(|one| Self::parse_one(one).map(Rc::new)).collect()
+    pub(crate) fn parse(node: &Node<'_>) -> Result<Vec<Arc<Self>>, ConfigError> {
+        node.one_or_list()?.iter().map(|one| Self::parse_one(one).map(Arc::new)).collect()
     }
 
     fn parse_one(node: &Node<'_>) -> Result<Self, ConfigError> {
@@ -32,7 +32,7 @@ impl Handshake {
         let when = match object.get("when") {
             Some(node) => {
                 let when = node.object(&["header", "query", "json", "equals"])?;
-                Some((Place::parse(&when)?, Rc::from(when.required("equals")?.text()?)))
+                Some((Place::parse(&when)?, Arc::from(when.required("equals")?.text()?)))
             }
             None => None,
         };
@@ -56,7 +56,7 @@ impl Handshake {
                 let keyed = node.object(&["encoding", "prefix"])?;
                 let prefix = keyed.get("prefix").map_or(Ok(""), |node| node.text())?;
                 Some(Keyed {
-                    prefix: Rc::from(prefix),
+                    prefix: Arc::from(prefix),
                     encoding: keyed.required("encoding")?.choice(&Encoding::NAMES)?,
                 })
             }
@@ -64,15 +64,15 @@ impl Handshake {
         };
         let answer = match (object.get("status"), object.get("header"), object.get("json")) {
             (Some(node), None, None) => Form::Status(whole(node)?),
-            (None, Some(node), None) => Form::Header(Rc::from(node.header_name()?)),
-            (None, None, Some(node)) => Form::Json(Rc::from(node.filled_text()?), keyed),
+            (None, Some(node), None) => Form::Header(Arc::from(node.header_name()?)),
+            (None, None, Some(node)) => Form::Json(Arc::from(node.filled_text()?), keyed),
             (None, None, None) => Form::Text,
             _ => {
                 return Err(node.error(Wrong::Rule("must have at most one of `status`, `header` and `json`")));
             }
         };
         Ok(Self {
-            method: Rc::from(object.required("method")?.filled_text()?),
+            method: Arc::from(object.required("method")?.filled_text()?),
             is_signed,
             when,
             unless: object.get("unless").map(place).transpose()?,

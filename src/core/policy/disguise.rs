@@ -77,7 +77,7 @@ impl Disguises {
         path::any_reading(path, |reading| {
             let governing = self.readings.governing(reading, host);
             let admits =
-                |methods: &[_]| methods.iter().any(|one: &std::rc::Rc<str>| one.as_bytes() == method);
+                |methods: &[_]| methods.iter().any(|one: &std::sync::Arc<str>| one.as_bytes() == method);
             let is_admitted = governing.iter().any(|(_, methods)| admits(methods));
             let mut meant = governing.iter().filter(|(_, methods)| !is_admitted || admits(methods));
             if meant.any(|(policy, _)| !is_known(*policy)) {

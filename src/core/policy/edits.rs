@@ -6,7 +6,7 @@
 use super::Policy;
 use crate::request::Facts;
 use crate::uri::query;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What every header that tells the upstream our verdict begins with.
 pub const IDENTITY_PREFIX: &str = "x-webhook-guard-";
@@ -22,7 +22,7 @@ pub struct Edits {
     /// Headers that are removed.
     pub remove: Vec<Vec<u8>>,
     /// Headers that are then set.
-    pub set: Vec<(&'static str, Rc<str>)>,
+    pub set: Vec<(&'static str, Arc<str>)>,
 }
 
 impl Edits {

@@ -1,24 +1,23 @@
-//! A judgement in the making: the order of checks, cheap before dear, and what the record says of them.
+//! The evaluation of one policy: the order of checks, cheap before dear, and what the record says of them.
 //!
-//! Responsible for one request under one policy, from its headers to its last byte. Refuses to know how the policy was
-//! chosen; what the outcome means is said by [`Policy::rule`] alone.
+//! Responsible for one request under one policy, from its headers to its last byte.
 
 use super::requirement::State;
-use super::{Check, Leaf, Policy, Step, is_tunnel};
+use super::{AfterHeaders, Check, Policy, PolicyCheck, is_tunnel};
 use crate::budget::{Budget, Share, heap};
-use crate::decision::{CheckStep, Outcome, Reason, Record, Ruling, Verdict};
+use crate::decision::{CheckStep, Decision, Outcome, Reason, Record, Verdict};
 use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
 use crate::reply::Reply;
 use crate::request::{Facts, Millis};
 use crate::secret::Validity;
 use crate::signature::{End, Running};
 use std::ops::ControlFlow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A policy's judgement in the making.
 #[derive(Debug)]
-pub(super) struct Judgement {
-    policy: Rc<Policy>,
+pub(super) struct Evaluation {
+    policy: Arc<Policy>,
     /// What is known of each check.
     states: Vec<State>,
     /// What else there is to it, in the same order.
@@ -38,14 +37,14 @@ struct Progress {
     /// When the token that held is valid: a body can come slowly.
     validity: Option<Validity>,
     /// The id of the secret with which it held.
-    secret_id: Option<Rc<str>>,
+    secret_id: Option<Arc<str>>,
     /// The sender's id of the delivery.
-    delivery_id: Option<Rc<str>>,
+    delivery_id: Option<Arc<str>>,
 }
 
-impl Judgement {
-    pub(super) fn new(policy: &Rc<Policy>, facts: &Facts<'_>) -> Self {
-        let progress = |leaf: &Leaf| Progress {
+impl Evaluation {
+    pub(super) fn new(policy: &Arc<Policy>, facts: &Facts<'_>) -> Self {
+        let progress = |leaf: &PolicyCheck| Progress {
             delivery_id: leaf.delivery_id.as_ref().and_then(|field| field.printable(facts)),
             ..Progress::default()
         };
@@ -59,25 +58,25 @@ impl Judgement {
     }
 
     /// All that the headers tell, cheap before dear.
-    pub(super) fn headers(mut self, facts: &Facts<'_>, budget: &Budget) -> Step {
+    pub(super) fn headers(mut self, facts: &Facts<'_>, budget: &Budget) -> AfterHeaders {
         self.path = Outcome::Pass;
         let policy = self.policy.clone();
         if is_tunnel(facts) {
-            return Step::Settled(self.settle(Err(Reason::UpgradeNotAllowed)));
+            return AfterHeaders::Settled(self.settle(Err(Reason::UpgradeNotAllowed)));
         }
         if let Some(candidate) = self.unsigned_handshake(facts) {
-            return self.shake(facts, candidate);
+            return self.answer_handshake(facts, candidate);
         }
         if !policy.is_content_type_allowed(facts) {
-            return Step::Settled(self.settle(Err(Reason::ContentTypeNotAllowed)));
+            return AfterHeaders::Settled(self.settle(Err(Reason::ContentTypeNotAllowed)));
         }
         if !policy.is_content_encoding_allowed(facts) {
-            return Step::Settled(self.settle(Err(Reason::ContentEncodingNotAllowed)));
+            return AfterHeaders::Settled(self.settle(Err(Reason::ContentEncodingNotAllowed)));
         }
         for kind in [Kind::Source, Kind::Token, Kind::Signature] {
             self.judge(kind, facts);
             if let State::Failed(reason) = self.state() {
-                return Step::Settled(self.settle(Err(reason)));
+                return AfterHeaders::Settled(self.settle(Err(reason)));
             }
         }
         self.body(facts, budget)
@@ -91,16 +90,16 @@ impl Judgement {
     }
 
     /// Answers a handshake that the provider does not sign: everything but the provider's own check must hold.
-    pub(super) fn shake(mut self, facts: &Facts<'_>, candidate: Candidate) -> Step {
+    pub(super) fn answer_handshake(mut self, facts: &Facts<'_>, candidate: Candidate) -> AfterHeaders {
         let policy = self.policy.clone();
         let Some(handshakes) = &policy.handshakes else {
-            return Step::Settled(self.settle(Err(Reason::HandshakeRefused)));
+            return AfterHeaders::Settled(self.settle(Err(Reason::HandshakeRefused)));
         };
         self.note(handshakes.leaf, Ok(None));
         for kind in [Kind::Source, Kind::Token] {
             self.judge(kind, facts);
             if let State::Failed(reason) = self.state() {
-                return Step::Settled(self.settle(Err(reason)));
+                return AfterHeaders::Settled(self.settle(Err(reason)));
             }
         }
         let holds = self.state() == State::Held
@@ -114,13 +113,13 @@ impl Judgement {
             valid.next().map(|secret| &secret.value)
         });
         let answer = if holds { candidate.answer(key) } else { None };
-        Step::Settled(self.answered(answer.unwrap_or(Err(()))))
+        AfterHeaders::Settled(self.answered(answer.unwrap_or(Err(()))))
     }
 
     /// Ends the judgement of a handshake.
-    fn answered(self, answer: Result<Reply, ()>) -> Ruling {
+    fn answered(self, answer: Result<Reply, ()>) -> Decision {
         match answer {
-            Ok(reply) => Ruling { verdict: Verdict::Answer(reply), record: self.record(false) },
+            Ok(reply) => Decision { verdict: Verdict::Answer(reply), record: self.record(false) },
             Err(()) => self.settle(Err(Reason::HandshakeRefused)),
         }
     }
@@ -138,7 +137,7 @@ impl Judgement {
             )
         };
         let leaves = policy.leaves.iter().enumerate();
-        let open: Vec<(usize, &Leaf)> =
+        let open: Vec<(usize, &PolicyCheck)> =
             leaves.filter(|(index, leaf)| is_kind(&leaf.check) && self.is_open(*index)).collect();
         for (index, leaf) in open {
             let Some(progress) = self.progress.get_mut(index) else { continue };
@@ -174,7 +173,7 @@ impl Judgement {
             needing = needing.saturating_sub(usize::from(running.needs_body()));
             let outcome = running.finish(End { now: end.now, body }).and_then(|verified| {
                 let signs_for_strangers =
-                    self.policy.leaves.get(index).is_some_and(Leaf::signs_for_strangers);
+                    self.policy.leaves.get(index).is_some_and(PolicyCheck::signs_for_strangers);
                 if could_be_signed && signs_for_strangers {
                     return Err(Reason::SignatureMismatch);
                 }
@@ -224,7 +223,7 @@ impl Judgement {
         vectors.into_iter().chain(running).chain(ids).fold(0, usize::saturating_add)
     }
 
-    fn note(&mut self, index: usize, outcome: Result<Option<Rc<str>>, Reason>) {
+    fn note(&mut self, index: usize, outcome: Result<Option<Arc<str>>, Reason>) {
         let (state, secret_id) = match outcome {
             Ok(id) => (State::Held, id),
             Err(reason) => (State::Failed(reason), None),
@@ -246,15 +245,15 @@ impl Judgement {
     }
 
     /// What the declared length tells, and whether the body must be waited for.
-    fn body(mut self, facts: &Facts<'_>, budget: &Budget) -> Step {
+    fn body(mut self, facts: &Facts<'_>, budget: &Budget) -> AfterHeaders {
         let limit = self.policy.max_body_bytes;
         let declared = if facts.ends_with_headers { Some(0) } else { facts.content_length() };
         if declared.is_some_and(|length| length > limit) {
-            return Step::Settled(self.settle(Err(Reason::BodyTooLarge)));
+            return AfterHeaders::Settled(self.settle(Err(Reason::BodyTooLarge)));
         }
         if self.state() == State::Held && declared.is_some() {
             self.record.body_bytes = declared;
-            return Step::Settled(self.settle(Ok(())));
+            return AfterHeaders::Settled(self.settle(Ok(())));
         }
         // A signature that a branch already settled needs no hashing.
         for index in 0..self.progress.len() {
@@ -265,23 +264,25 @@ impl Judgement {
         }
         let shapes = self.policy.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
         let signed = shapes.filter(|shape| shape.is_signed);
-        let handshakes = signed.filter_map(|shape| shape.recognise(facts)).collect();
+        let mut handshakes: Vec<Candidate> = signed.filter_map(|shape| shape.recognise(facts)).collect();
+        // Exactly: a vector that grows has room for four.
+        handshakes.shrink_to_fit();
         let share = budget.share();
         let mut check = BodyCheck { judgement: self, seen: 0, handshakes, could_be_signed: true, share };
         if facts.ends_with_headers {
             let body = Some(Vec::new());
-            return Step::Settled(check.finish(End { now: facts.now, body }));
+            return AfterHeaders::Settled(check.finish(End { now: facts.now, body }));
         }
         match check.keep(0) {
-            true => Step::AwaitBody(check),
-            false => Step::Settled(check.judgement.settle(Err(Reason::Overloaded))),
+            true => AfterHeaders::AwaitBody(check),
+            false => AfterHeaders::Settled(check.judgement.settle(Err(Reason::Overloaded))),
         }
     }
 
     /// Ends the judgement.
-    pub(super) fn settle(self, outcome: Result<(), Reason>) -> Ruling {
+    pub(super) fn settle(self, outcome: Result<(), Reason>) -> Decision {
         let is_accepted = outcome.is_ok();
-        Ruling { verdict: self.policy.rule(outcome), record: self.record(is_accepted) }
+        Decision { verdict: self.policy.rule(outcome), record: self.record(is_accepted) }
     }
 
     /// What there is to say so far. Provider and delivery are those of a leaf that held; only where the request is not
@@ -345,7 +346,7 @@ enum Kind {
 /// A request whose body decides: by its signature, or only by its length.
 #[derive(Debug)]
 pub struct BodyCheck {
-    judgement: Judgement,
+    judgement: Evaluation,
     seen: u64,
     /// What the request could be beside a delivery.
     handshakes: Vec<Candidate>,
@@ -358,7 +359,7 @@ pub struct BodyCheck {
 impl BodyCheck {
     /// Takes the next bytes of the body. Breaks with the ruling when the body is larger than the policy admits, or what
     /// must be kept of it is more than may be.
-    pub fn update(mut self, chunk: &[u8]) -> ControlFlow<Ruling, Self> {
+    pub fn update(mut self, chunk: &[u8]) -> ControlFlow<Decision, Self> {
         self.seen = self.seen.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if self.seen > self.judgement.policy.max_body_bytes {
             return ControlFlow::Break(self.settle(Err(Reason::BodyTooLarge)));
@@ -375,7 +376,7 @@ impl BodyCheck {
 
     /// To be called when the last bytes have been taken. Breaks with the ruling where the whole body is needed and there
     /// is no room for it.
-    pub fn close(self) -> ControlFlow<Ruling, Self> {
+    pub fn close(self) -> ControlFlow<Decision, Self> {
         let length = usize::try_from(self.seen).unwrap_or(usize::MAX);
         let whole = length.saturating_mul(self.judgement.needing_body());
         self.or_overloaded(whole)
@@ -387,7 +388,7 @@ impl BodyCheck {
         self.judgement.needing_body() > 0
     }
 
-    fn or_overloaded(mut self, more: usize) -> ControlFlow<Ruling, Self> {
+    fn or_overloaded(mut self, more: usize) -> ControlFlow<Decision, Self> {
         match self.keep(more) {
             true => ControlFlow::Continue(self),
             false => ControlFlow::Break(self.settle(Err(Reason::Overloaded))),
@@ -396,14 +397,15 @@ impl BodyCheck {
 
     /// Takes from the budget what is kept now, and so many bytes more. False where it does not have them.
     fn keep(&mut self, more: usize) -> bool {
-        let handshakes = self.handshakes.iter().map(Candidate::kept_bytes);
-        let kept = handshakes.fold(self.judgement.kept_bytes(), usize::saturating_add);
+        let values = self.handshakes.iter().map(Candidate::kept_bytes);
+        let parts = [heap(&self.handshakes), self.judgement.kept_bytes()];
+        let kept = parts.into_iter().chain(values).fold(0, usize::saturating_add);
         self.share.resize(kept.saturating_add(size_of::<Self>()).saturating_add(more))
     }
 
     /// Ends the body. `end` has the whole of it where [`BodyCheck::needs_body`] says so; more than one check that needs
     /// it gets a copy each.
-    pub fn finish(mut self, mut end: End) -> Ruling {
+    pub fn finish(mut self, mut end: End) -> Decision {
         let length = usize::try_from(self.seen).unwrap_or(usize::MAX);
         if self.needs_body() && end.body.as_ref().map(Vec::len) != Some(length) {
             return self.settle(Err(Reason::HostFault));
@@ -447,7 +449,7 @@ impl BodyCheck {
         self.judgement.record(self.only_length_is_open())
     }
 
-    fn settle(mut self, outcome: Result<(), Reason>) -> Ruling {
+    fn settle(mut self, outcome: Result<(), Reason>) -> Decision {
         self.judgement.record.body_bytes = Some(self.seen);
         self.judgement.settle(outcome)
     }

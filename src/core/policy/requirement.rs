@@ -1,8 +1,7 @@
 //! The tree of a policy's requirements, and what is known of it before all checks are done.
 //!
 //! Responsible for "all must hold" and "one must hold", nested in any way, in three values: held, failed, open. That is
-//! what lets a request be settled by the cheapest check that settles it. Refuses to know what a check is: leaves are
-//! indices.
+//! what lets a request be settled by the cheapest check that settles it.
 
 use crate::decision::Reason;
 

@@ -5,22 +5,22 @@
 
 use super::disguise::{Address, Disguises, Owner};
 use super::edits::{edits, identity_edits};
-use super::evaluation::Judgement;
-use super::{Check, Leaf, Mode, Opening, Policy, Step, is_tunnel};
+use super::evaluation::Evaluation;
+use super::{AfterHeaders, Check, HeadersOutcome, Mode, Policy, PolicyCheck, is_tunnel};
 use crate::budget::{Budget, Held};
-use crate::decision::{CheckStep, Denial, Outcome, Reason, Record, Ruling, Verdict};
+use crate::decision::{CheckStep, Decision, Denial, Outcome, Reason, Record, Verdict};
 use crate::matcher::{Selection, Table};
 use crate::request::{Facts, Occurrence};
 use crate::uri::{authority, path, query};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// All policies of a configuration.
 #[derive(Debug, Default)]
 pub struct PolicySet {
-    policies: Vec<Rc<Policy>>,
-    by_name: BTreeMap<Rc<str>, usize>,
+    policies: Vec<Arc<Policy>>,
+    by_name: BTreeMap<Arc<str>, usize>,
     table: Table,
     disguises: Disguises,
     /// Whether any policy names a host: then an authority must leave no doubt about it.
@@ -54,7 +54,7 @@ impl PolicySet {
     ///
     /// # Errors
     /// The name of the policy that already governs the same requests, or has the same name.
-    pub fn insert(&mut self, policy: Policy) -> Result<(), Rc<str>> {
+    pub fn insert(&mut self, policy: Policy) -> Result<(), Arc<str>> {
         let index = self.policies.len();
         if self.by_name.insert(policy.name.clone(), index).is_some() {
             return Err(policy.name);
@@ -69,26 +69,26 @@ impl PolicySet {
         }
         let names = policy.token_parameters().map(|name| name.trim().to_ascii_lowercase().into_bytes());
         self.token_parameters.extend(names);
-        self.policies.push(Rc::new(policy));
+        self.policies.push(Arc::new(policy));
         Ok(())
     }
 
     /// The policies, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {
-        self.policies.iter().map(Rc::as_ref)
+        self.policies.iter().map(Arc::as_ref)
     }
 
     /// Whether any policy looks at the source address.
     #[must_use]
     pub fn needs_source(&self) -> bool {
-        let sources = |leaf: &Leaf| matches!(leaf.check, Check::Source(_));
+        let sources = |leaf: &PolicyCheck| matches!(leaf.check, Check::Source(_));
         self.iter().any(|policy| policy.leaves.iter().any(sources))
     }
 
     /// Judges a request by its headers.
-    pub fn open(&self, facts: &Facts<'_>) -> Opening {
+    pub fn open(&self, facts: &Facts<'_>) -> HeadersOutcome {
         let mut opening = self.judge(facts);
-        if let Step::Settled(ruling) = &opening.step
+        if let AfterHeaders::Settled(ruling) = &opening.step
             && matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
         {
             opening.edits.strip(facts, |target| self.redacted(target));
@@ -110,17 +110,18 @@ impl PolicySet {
         if names.is_empty() { None } else { query::redacted(target, |name| names.contains(name)) }
     }
 
-    fn judge(&self, facts: &Facts<'_>) -> Opening {
+    fn judge(&self, facts: &Facts<'_>) -> HeadersOutcome {
         match self.choose(facts) {
             Choice::Policy(policy) => policy.open(facts, &self.budget),
             Choice::WrongMethod(policies) => {
-                let shakes = |policy: &&&Rc<Policy>| policy.shakes_with(facts) && !is_tunnel(facts);
-                let mut opening = match policies.iter().find(shakes) {
-                    Some(policy) => policy.shake(facts),
+                let has_method =
+                    |policy: &&&Arc<Policy>| policy.has_handshake_method(facts) && !is_tunnel(facts);
+                let mut opening = match policies.iter().find(has_method) {
+                    Some(policy) => policy.answer_handshake(facts),
                     None => wrong_method(&policies, facts),
                 };
                 // One policy in report mode does not open what another closes.
-                if let Step::Settled(ruling) = &mut opening.step
+                if let AfterHeaders::Settled(ruling) = &mut opening.step
                     && let Verdict::Report(reason) = ruling.verdict
                     && policies.iter().any(|policy| policy.mode == Mode::Enforce)
                 {
@@ -129,12 +130,14 @@ impl PolicySet {
                 opening.edits = edits(policies.iter().map(|policy| &***policy), facts);
                 opening
             }
-            Choice::Leave => Opening { edits: identity_edits(facts), step: Step::Leave, policy: None },
+            Choice::Leave => {
+                HeadersOutcome { edits: identity_edits(facts), step: AfterHeaders::Leave, policy: None }
+            }
             Choice::Refuse(reason) => {
                 let edits = identity_edits(facts);
                 let record = Record { trail: vec![CheckStep::path(Outcome::Fail)], ..Record::default() };
-                let ruling = Ruling { verdict: Verdict::Deny(Denial::from(reason)), record };
-                Opening { edits, step: Step::Settled(ruling), policy: None }
+                let ruling = Decision { verdict: Verdict::Deny(Denial::from(reason)), record };
+                HeadersOutcome { edits, step: AfterHeaders::Settled(ruling), policy: None }
             }
         }
     }
@@ -206,27 +209,31 @@ impl PolicySet {
 }
 
 enum Choice<'a> {
-    Policy(&'a Rc<Policy>),
-    WrongMethod(Vec<&'a Rc<Policy>>),
+    Policy(&'a Arc<Policy>),
+    WrongMethod(Vec<&'a Arc<Policy>>),
     Refuse(Reason),
     Leave,
 }
 
 /// A path that policies govern, all for other methods. Reported only if every one of them is in report mode.
-fn wrong_method(policies: &[&Rc<Policy>], facts: &Facts<'_>) -> Opening {
+fn wrong_method(policies: &[&Arc<Policy>], facts: &Facts<'_>) -> HeadersOutcome {
     let strictest = policies.iter().find(|policy| policy.mode == Mode::Enforce).or_else(|| policies.first());
     let Some(policy) = strictest else {
         let verdict = Verdict::Deny(Denial::from(Reason::HostFault));
-        let ruling = Ruling { verdict, record: Record::default() };
-        return Opening { edits: identity_edits(facts), step: Step::Settled(ruling), policy: None };
+        let ruling = Decision { verdict, record: Record::default() };
+        return HeadersOutcome {
+            edits: identity_edits(facts),
+            step: AfterHeaders::Settled(ruling),
+            policy: None,
+        };
     };
-    let mut judgement = Judgement::new(policy, facts);
+    let mut judgement = Evaluation::new(policy, facts);
     judgement.path = Outcome::Fail;
     if is_tunnel(facts) {
         let ruling = judgement.settle(Err(Reason::UpgradeNotAllowed));
-        return Opening {
+        return HeadersOutcome {
             edits: policy.edits(facts),
-            step: Step::Settled(ruling),
+            step: AfterHeaders::Settled(ruling),
             policy: Some((*policy).clone()),
         };
     }
@@ -240,5 +247,9 @@ fn wrong_method(policies: &[&Rc<Policy>], facts: &Facts<'_>) -> Opening {
         denial.allow.sort_unstable();
         denial.allow.dedup();
     }
-    Opening { edits: policy.edits(facts), step: Step::Settled(ruling), policy: Some((*policy).clone()) }
+    HeadersOutcome {
+        edits: policy.edits(facts),
+        step: AfterHeaders::Settled(ruling),
+        policy: Some((*policy).clone()),
+    }
 }

@@ -1,7 +1,7 @@
 //! Where a value sits in a request: a header, a query parameter or a JSON body, with an optional split and prefix.
 //!
-//! Responsible for the one idea that makes providers data: Stripe's `t=1,v1=ab` and Slack's `v0=ab` are the same
-//! thing with other letters. Refuses to know what the value means.
+//! Responsible for the one idea that makes providers data: Stripe's `t=1,v1=ab` and Slack's `v0=ab` are the same thing
+//! with other letters.
 
 use crate::request::{Facts, Occurrence};
 use crate::signature::json_pointer::{self, Pointer, Search};
@@ -9,15 +9,15 @@ use crate::signature::key::MAX_CANDIDATES;
 use crate::uri::query;
 use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A header, a query parameter, or a place in the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The header of this name.
-    Header(Rc<str>),
+    Header(Arc<str>),
     /// The query parameter of this name, decoded once.
-    Query(Rc<str>),
+    Query(Arc<str>),
     /// The value in a JSON body that these parts of a pointer lead to.
     Json(Pointer),
 }
@@ -28,8 +28,8 @@ impl Place {
         let complaint = "must have exactly one of `header`, `query` and `json`";
         let (kind, node) = object.exactly_one(&["header", "query", "json"], complaint)?;
         Ok(match kind {
-            "header" => Self::Header(Rc::from(node.header_name()?)),
-            "query" => Self::Query(Rc::from(node.filled_text()?)),
+            "header" => Self::Header(Arc::from(node.header_name()?)),
+            "query" => Self::Query(Arc::from(node.filled_text()?)),
             _ => {
                 let text = node.text()?;
                 let complaint = "is not a JSON pointer (RFC 6901), such as /event/time";
@@ -58,7 +58,7 @@ pub struct Field {
     /// The character that separates items; blanks around them are trimmed.
     pub split: Option<u8>,
     /// What an item must begin with to count; it is not part of the value.
-    pub prefix: Option<Rc<str>>,
+    pub prefix: Option<Arc<str>>,
 }
 
 /// What is found there.
@@ -90,7 +90,7 @@ impl Field {
             },
             None => None,
         };
-        let prefix = object.get("prefix").map(|node| node.filled_text().map(Rc::from)).transpose()?;
+        let prefix = object.get("prefix").map(|node| node.filled_text().map(Arc::from)).transpose()?;
         Ok(Self { place, split, prefix })
     }
 
@@ -114,7 +114,7 @@ impl Field {
 
     /// The value for a log: the one item that counts, if it is printable ASCII of at most 256 bytes.
     #[must_use]
-    pub fn printable(&self, facts: &Facts<'_>) -> Option<Rc<str>> {
+    pub fn printable(&self, facts: &Facts<'_>) -> Option<Arc<str>> {
         let Found::Items(items) = self.read(facts) else { return None };
         let [item] = items.as_slice() else { return None };
         printable(item)
@@ -148,7 +148,7 @@ impl Field {
 
 /// Text that may stand in a log line and a header: printable ASCII, at most 256 bytes, not empty.
 #[must_use]
-pub fn printable(bytes: &[u8]) -> Option<Rc<str>> {
+pub fn printable(bytes: &[u8]) -> Option<Arc<str>> {
     let fits = !bytes.is_empty() && bytes.len() <= 256 && bytes.iter().all(u8::is_ascii_graphic);
-    if fits { std::str::from_utf8(bytes).ok().map(Rc::from) } else { None }
+    if fits { std::str::from_utf8(bytes).ok().map(Arc::from) } else { None }
 }

@@ -1,8 +1,7 @@
 //! HMACs, digests and the text of tags.
 //!
-//! Responsible for everything that touches `hmac`, `sha1` and `sha2` in content, and for strict decoding of claimed tags: only
-//! the canonical text of a tag is accepted, so that one signature has one spelling. Refuses to know where claims and
-//! content come from.
+//! Responsible for everything that touches `hmac`, `sha1` and `sha2` in content, and for strict decoding of claimed
+//! tags: only the canonical text of a tag is accepted, so that one signature has one spelling.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit as _, Mac as _};

@@ -2,16 +2,16 @@
 //!
 //! Responsible for following a JSON pointer (RFC 6901) through objects and lists without keeping the body and without
 //! recursion: what a body can make grow is one number. A key that occurs twice on the way, or that is written with
-//! escapes, makes the answer ambiguous. Refuses to validate what it does not need: the signature speaks for the rest.
+//! escapes, makes the answer ambiguous.
 
 use crate::budget::heap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Longer keys and values are not compared or kept.
 const LONGEST: usize = 1024;
 
 /// The parts of a JSON pointer: unescaped, at least one.
-pub type Pointer = Rc<[Vec<u8>]>;
+pub type Pointer = Arc<[Vec<u8>]>;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::signature::hmac::{BodyDigest, HmacKind, Mac};
 use crate::signature::public_key::PublicKey;
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// At most this many claimed signatures are looked at, however many the sender lists.
 pub const MAX_CANDIDATES: usize = 16;
@@ -74,9 +74,9 @@ impl Algorithm {
                 kind.key(bytes).map(|fresh| Key::Hmac(Box::new(HmacKey { fresh, fingerprint })))
             }
             Self::Sha256 => Some(Key::Text(bytes.to_vec())),
-            Self::Ed25519 => PublicKey::ed25519(bytes).map(Rc::new).map(Key::Public),
-            Self::EcdsaP256Sha256 => PublicKey::p256(bytes).map(Rc::new).map(Key::Public),
-            Self::RsaSha256 => PublicKey::rsa(bytes).map(Rc::new).map(Key::Public),
+            Self::Ed25519 => PublicKey::ed25519(bytes).map(Arc::new).map(Key::Public),
+            Self::EcdsaP256Sha256 => PublicKey::p256(bytes).map(Arc::new).map(Key::Public),
+            Self::RsaSha256 => PublicKey::rsa(bytes).map(Arc::new).map(Key::Public),
         }
     }
 }
@@ -89,7 +89,7 @@ pub enum Key {
     /// A secret that is part of the content.
     Text(Vec<u8>),
     /// A public key.
-    Public(Rc<PublicKey>),
+    Public(Arc<PublicKey>),
 }
 
 /// The key of an HMAC, scheduled once.

@@ -2,7 +2,7 @@
 //!
 //! Responsible for reading a key in the forms that providers hand out (raw, DER, PEM) and for verifying strictly: no
 //! small-order points, no zero scalars, no non-canonical encodings, no short RSA keys. The only door to
-//! `ed25519-dalek`, `p256` and `rsa`. Refuses to know where content and claims come from.
+//! `ed25519-dalek`, `p256` and `rsa`.
 
 use crate::budget::heap;
 use data_encoding::BASE64;
@@ -12,7 +12,7 @@ use p256::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What RFC 8410 4 puts before the 32 bytes of an Ed25519 key in DER.
 const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -88,13 +88,13 @@ pub enum Verification {
     /// One stream for each key and claim, with the key's place in the configuration.
     Ed25519(Vec<(usize, ed25519::StreamVerifier)>),
     /// The digest that all claims are about: the content is hashed once, however many keys and claims there are.
-    Digest(Vec<(usize, Rc<PublicKey>)>, Sha256),
+    Digest(Vec<(usize, Arc<PublicKey>)>, Sha256),
 }
 
 impl Verification {
     /// Starts to verify the claims, with each of these keys of one kind, over content that begins with these bytes.
     #[must_use]
-    pub fn start(keys: Vec<(usize, Rc<PublicKey>)>, claims: &[Vec<u8>], before: &[u8]) -> Self {
+    pub fn start(keys: Vec<(usize, Arc<PublicKey>)>, claims: &[Vec<u8>], before: &[u8]) -> Self {
         let mut streams = Vec::new();
         let mut others = Vec::new();
         for (place, key) in keys {
@@ -174,7 +174,7 @@ mod tests {
 
     fn verifies(key: &PublicKey, content: &[u8], claim: &[u8]) -> bool {
         let claims = [vec![0; 64], claim.to_vec()];
-        let mut verification = Verification::start(vec![(7, Rc::new(key.clone()))], &claims, &content[..1]);
+        let mut verification = Verification::start(vec![(7, Arc::new(key.clone()))], &claims, &content[..1]);
         verification.update(&content[1..]);
         verification.finish(&claims, |_| true) == Some(7)
     }

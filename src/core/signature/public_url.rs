@@ -6,12 +6,12 @@
 use crate::decision::Reason;
 use crate::request::Facts;
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What the operator wrote: at least one URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
-    urls: Vec<Rc<str>>,
+    urls: Vec<Arc<str>>,
     form: Form,
 }
 
@@ -39,7 +39,7 @@ pub enum Extent {
 impl PublicUrl {
     /// URLs that are meant so.
     #[must_use]
-    pub const fn new(urls: Vec<Rc<str>>, form: Form) -> Self {
+    pub const fn new(urls: Vec<Arc<str>>, form: Form) -> Self {
         Self { urls, form }
     }
 
@@ -122,7 +122,7 @@ mod tests {
             now: Millis(0),
             ends_with_headers: true,
         };
-        let urls = PublicUrl::new(urls.iter().map(|url| Rc::from(*url)).collect(), form);
+        let urls = PublicUrl::new(urls.iter().map(|url| Arc::from(*url)).collect(), form);
         urls.of(&facts, extent).map(|url| String::from_utf8(url.into_owned()).unwrap())
     }
 
@@ -165,7 +165,7 @@ mod tests {
             ("https://h/", false),
             ("https://h/other?x=/hooks", false),
         ] {
-            let url = PublicUrl::new(vec![Rc::from(url)], Form::Free);
+            let url = PublicUrl::new(vec![Arc::from(url)], Form::Free);
             assert_eq!(url.is_whole_for(governs), is_whole, "{url:?}");
         }
     }

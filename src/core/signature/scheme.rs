@@ -10,7 +10,7 @@ use super::key_form::KeyForm;
 use super::template::{Body, Part, SignedContent, TemplateError};
 use super::timestamp::{Freshness, Unit};
 use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_header_name};
-use std::rc::Rc;
+use std::sync::Arc;
 
 const DAY: u64 = 86_400;
 
@@ -46,7 +46,7 @@ pub struct Equality {
 #[derive(Clone, Debug)]
 pub enum Expected {
     /// This text.
-    Text(Rc<str>),
+    Text(Arc<str>),
     /// The SHA-256 of the body, in this encoding.
     BodyDigest(Encoding),
 }
@@ -215,13 +215,13 @@ fn equality(node: &Node<'_>) -> Result<Equality, ConfigError> {
     let (kind, place) =
         object.exactly_one(&["header", "query"], "must have exactly one of `header` and `query`")?;
     let place = match kind {
-        "header" => Place::Header(Rc::from(place.header_name()?)),
-        _ => Place::Query(Rc::from(place.filled_text()?)),
+        "header" => Place::Header(Arc::from(place.header_name()?)),
+        _ => Place::Query(Arc::from(place.filled_text()?)),
     };
     let complaint = "must have exactly one of `equals` and `equals_body_sha256`";
     let (relation, value) = object.exactly_one(&["equals", "equals_body_sha256"], complaint)?;
     let expected = match relation {
-        "equals" => Expected::Text(Rc::from(value.text()?)),
+        "equals" => Expected::Text(Arc::from(value.text()?)),
         _ => Expected::BodyDigest(value.choice(&Encoding::NAMES)?),
     };
     Ok(Equality { place, expected })

@@ -13,7 +13,7 @@ use crate::signature::field::Found;
 use crate::signature::public_url::{Extent, PublicUrl};
 use std::borrow::Cow;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What is kept of one request to follow its body, in bytes, the operator's own texts aside.
 const LONGEST_AFTER: usize = 1024;
@@ -22,7 +22,7 @@ const LONGEST_AFTER: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Text that stands for itself.
-    Literal(Rc<str>),
+    Literal(Arc<str>),
     /// `{timestamp}`: the time as the sender wrote it.
     Timestamp,
     /// `{id}`: the delivery id.
@@ -36,7 +36,7 @@ pub enum Part {
     /// `{path}`: the path without the query.
     Path,
     /// `{header:NAME}`: the value of a header that must be there once.
-    Header(Rc<str>),
+    Header(Arc<str>),
     /// `{secret}`: the secret itself, for schemes that hash it together with the body.
     Secret,
 }
@@ -112,7 +112,7 @@ impl SignedContent {
                 return Err(TemplateError::Unbalanced);
             }
             if !literal.is_empty() {
-                template.push(Part::Literal(Rc::from(literal)));
+                template.push(Part::Literal(Arc::from(literal)));
             }
             if literal.len() == rest.len() {
                 break;
@@ -216,7 +216,7 @@ impl SignedContent {
         for (index, part) in parts.iter().enumerate() {
             let previous = index.checked_sub(1).and_then(|index| parts.get(index));
             let next = index.checked_add(1).and_then(|index| parts.get(index));
-            let place = Place {
+            let place = Beside {
                 before: self.neighbour(previous, side == Side::After),
                 after: self.neighbour(next, side == Side::Before),
             };
@@ -294,7 +294,7 @@ fn placeholder(name: &str) -> Result<Part, TemplateError> {
         "path" => Part::Path,
         "secret" => Part::Secret,
         _ => match name.strip_prefix("header:") {
-            Some(header) if !header.is_empty() => Part::Header(Rc::from(header.to_ascii_lowercase())),
+            Some(header) if !header.is_empty() => Part::Header(Arc::from(header.to_ascii_lowercase())),
             _ => return Err(TemplateError::Unknown(name.to_owned())),
         },
     })
@@ -309,7 +309,7 @@ enum Side {
 
 /// What a part has on either side.
 #[derive(Clone, Copy)]
-struct Place<'p> {
+struct Beside<'p> {
     before: Neighbour<'p>,
     after: Neighbour<'p>,
 }
@@ -328,7 +328,7 @@ impl Neighbour<'_> {
     }
 }
 
-impl Place<'_> {
+impl Beside<'_> {
     const fn touches(self) -> bool {
         self.before.varies() || self.after.varies()
     }
@@ -350,7 +350,7 @@ impl Place<'_> {
 
 fn render<'v>(
     part: &'v Part,
-    place: Place<'_>,
+    place: Beside<'_>,
     values: &Values<'v, '_>,
     seam: &mut Seam,
 ) -> Result<Cow<'v, [u8]>, Reason> {
@@ -384,7 +384,7 @@ fn public_url<'v>(values: &Values<'v, '_>, extent: Extent) -> Result<Cow<'v, [u8
 }
 
 /// A URL or path that touches the body must hold nothing that only a body can hold.
-fn located<'v>(url: Cow<'v, [u8]>, place: Place<'_>) -> Result<Cow<'v, [u8]>, Reason> {
+fn located<'v>(url: Cow<'v, [u8]>, place: Beside<'_>) -> Result<Cow<'v, [u8]>, Reason> {
     if place.touches_body() && !url.iter().all(is_of_a_url) {
         Err(Reason::SignatureMalformed)
     } else {
@@ -394,7 +394,7 @@ fn located<'v>(url: Cow<'v, [u8]>, place: Place<'_>) -> Result<Cow<'v, [u8]>, Re
 
 /// A time that touches another part has one spelling. With a digit more or less it is another time by a factor of ten,
 /// which no tolerance admits; zeros before it would make it the same.
-fn timestamp<'v>(raw: Option<&'v [u8]>, place: Place<'_>) -> Result<&'v [u8], Reason> {
+fn timestamp<'v>(raw: Option<&'v [u8]>, place: Beside<'_>) -> Result<&'v [u8], Reason> {
     let raw = raw.ok_or(Reason::TimestampMissing)?;
     let is_padded = raw.len() > 1 && raw.starts_with(b"0") && raw.iter().all(u8::is_ascii_digit);
     if place.touches() && is_padded { Err(Reason::TimestampMalformed) } else { Ok(raw) }
@@ -402,7 +402,7 @@ fn timestamp<'v>(raw: Option<&'v [u8]>, place: Place<'_>) -> Result<&'v [u8], Re
 
 /// A header that touches another part is not empty, and either a date, whose length is fixed, or of an alphabet that the
 /// body's byte beside it is not of.
-fn header<'v>(value: &'v [u8], place: Place<'_>, seam: &mut Seam) -> Result<&'v [u8], Reason> {
+fn header<'v>(value: &'v [u8], place: Beside<'_>, seam: &mut Seam) -> Result<&'v [u8], Reason> {
     if !place.touches() || is_date(value) {
         return Ok(value);
     }
@@ -430,7 +430,7 @@ fn is_date(text: &[u8]) -> bool {
 /// A signed id must not hold the text that ends it in the template: `a.1` with a `.` behind it could be the id `a`
 /// with another time. Where nothing separates it from what it touches, it must look like an id and nothing else: a
 /// recorded delivery could be cut anew at a time that its body holds.
-fn id<'v>(found: Option<&'v Found<'_>>, place: Place<'_>, seam: &mut Seam) -> Result<&'v [u8], Reason> {
+fn id<'v>(found: Option<&'v Found<'_>>, place: Beside<'_>, seam: &mut Seam) -> Result<&'v [u8], Reason> {
     let items = match found {
         Some(Found::Items(items)) => items.as_slice(),
         Some(Found::Ambiguous) => return Err(Reason::SignatureAmbiguous),
@@ -498,7 +498,7 @@ mod tests {
         assert!(slack.body() == Body::Raw && slack.has(&Part::Timestamp) && !slack.has(&Part::Id));
         assert_eq!(slack.before.len(), 3);
         let scalr = SignedContent::parse("{body}{header:Date}").unwrap();
-        assert_eq!(scalr.after, [Part::Header(Rc::from("date"))]);
+        assert_eq!(scalr.after, [Part::Header(Arc::from("date"))]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The signed time and how far from now it may lie.
 //!
 //! Responsible for reading a time in the unit that the provider writes, and for arithmetic that no stranger's number
-//! can overflow. Refuses to know the clock: now is a fact of the request.
+//! can overflow.
 
 use crate::decision::Reason;
 use crate::request::{Facts, Millis, decimal};
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::request::Headers;
     use crate::signature::field::Place;
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     fn judge(unit: Unit, value: &str, now: i64) -> Result<(), Reason> {
         let headers = Headers::from_pairs([(&b"x-time"[..], value.as_bytes())]);
@@ -154,7 +154,7 @@ mod tests {
             now: Millis(now),
             ends_with_headers: true,
         };
-        let field = Field { place: Place::Header(Rc::from("x-time")), split: None, prefix: None };
+        let field = Field { place: Place::Header(Arc::from("x-time")), split: None, prefix: None };
         Freshness { field, unit, tolerance_seconds: 300, future_seconds: 60 }.judge(&facts).map(|_| ())
     }
 

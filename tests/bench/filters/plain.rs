@@ -4,14 +4,14 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use sha2::Sha256;
-use std::rc::Rc;
+use std::sync::Arc;
 
 proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(Root { secret: Rc::from([]) }) });
+    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(Root { secret: Arc::from([]) }) });
 }}
 
 struct Root {
-    secret: Rc<[u8]>,
+    secret: Arc<[u8]>,
 }
 
 impl Context for Root {}
@@ -32,7 +32,7 @@ impl RootContext for Root {
 }
 
 struct Verifier {
-    secret: Rc<[u8]>,
+    secret: Arc<[u8]>,
     claimed: Option<[u8; 32]>,
 }
 

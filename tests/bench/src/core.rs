@@ -11,9 +11,9 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use webhook_guard_core::signature::hmac::HmacKind;
 use webhook_guard_core::config::{self, Configuration};
-use webhook_guard_core::policy::Step;
+use webhook_guard_core::policy::AfterHeaders;
 use webhook_guard_core::request::{Facts, Headers, Millis};
-use webhook_guard_core::decision::Ruling;
+use webhook_guard_core::decision::Decision;
 
 const SECRET: &str = "bench-signing-secret-of-the-sender";
 const TOKEN: &str = "bench-url-token-of-the-sender";
@@ -193,11 +193,11 @@ impl Case {
                 ends_with_headers: true,
             };
             match configuration.policies.open(&facts).step {
-                Step::Settled(ruling) => Some(ruling),
-                Step::Leave | Step::AwaitBody(_) => None,
+                AfterHeaders::Settled(ruling) => Some(ruling),
+                AfterHeaders::Leave | AfterHeaders::AwaitBody(_) => None,
             }
         };
-        let found = decide().map(|ruling: Ruling| ruling.verdict.reason_code());
+        let found = decide().map(|ruling: Decision| ruling.verdict.reason_code());
         assert_eq!(found, Some(reason));
         best(|| drop(black_box(decide())))
     }

@@ -1,8 +1,8 @@
 //! A request in one value, judged by the core as the proxy would: headers first, then the body in chunks.
 
 use std::ops::ControlFlow;
-use webhook_guard_core::decision::Ruling;
-use webhook_guard_core::policy::{BodyCheck, Edits, PolicySet, Step};
+use webhook_guard_core::decision::Decision;
+use webhook_guard_core::policy::{AfterHeaders, BodyCheck, Edits, PolicySet};
 use webhook_guard_core::request::{Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 
@@ -30,7 +30,7 @@ pub(crate) struct Request {
 }
 
 /// Verdict and reason in one word each.
-pub(crate) fn codes(ruling: Option<&Ruling>) -> (&'static str, &'static str) {
+pub(crate) fn codes(ruling: Option<&Decision>) -> (&'static str, &'static str) {
     ruling.map_or(("leave", "-"), |one| (one.verdict.code(), one.verdict.reason_code()))
 }
 
@@ -55,7 +55,7 @@ impl Request {
         policies: &PolicySet,
         framing: Framing,
         chunk: usize,
-    ) -> (Edits, Option<Ruling>) {
+    ) -> (Edits, Option<Decision>) {
         let mut given = self.clone();
         if framing == Framing::Declared {
             given.headers.push(("content-length".to_owned(), self.body.len().to_string().into()));
@@ -63,9 +63,9 @@ impl Request {
         let headers = given.to_headers();
         let opening = policies.open(&self.facts(&headers, framing == Framing::HeadersOnly));
         let ruling = match opening.step {
-            Step::Leave => None,
-            Step::Settled(ruling) => Some(ruling),
-            Step::AwaitBody(check) => {
+            AfterHeaders::Leave => None,
+            AfterHeaders::Settled(ruling) => Some(ruling),
+            AfterHeaders::AwaitBody(check) => {
                 let end = self.body.chunks(chunk.max(1)).try_fold(check, |check, bytes| check.update(bytes));
                 Some(match end {
                     ControlFlow::Break(ruling) => ruling,
@@ -76,7 +76,7 @@ impl Request {
         (opening.edits, ruling)
     }
 
-    fn end(&self, check: BodyCheck) -> Ruling {
+    fn end(&self, check: BodyCheck) -> Decision {
         match check.close() {
             ControlFlow::Break(ruling) => ruling,
             ControlFlow::Continue(check) => {

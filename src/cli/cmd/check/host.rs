@@ -1,8 +1,7 @@
 //! What surrounds a configuration: the option that holds the head, the order of filters, the policy for failures.
 //!
 //! Responsible for what makes a good configuration unsafe or useless in its gateway (README, "Load it into the Envoy
-//! that you have"; Envoy's wasm.proto, Istio's WasmPlugin, Envoy Gateway's EnvoyExtensionPolicy). Refuses to know the
-//! configuration itself, but for whether it holds the head.
+//! that you have"; Envoy's wasm.proto, Istio's WasmPlugin, Envoy Gateway's EnvoyExtensionPolicy).
 
 use super::Findings;
 use crate::input::config_files::{File, Holder, Plugin, is_wasm_type};

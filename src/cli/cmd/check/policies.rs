@@ -1,7 +1,6 @@
 //! What no single policy shows, or only its whole requirement: reused secrets, an address list that stands alone.
 //!
-//! Responsible for warnings that the filter does not give. Refuses to know whether a configuration is valid: it looks at
-//! whatever is there.
+//! Responsible for warnings that the filter does not give.
 
 use super::Findings;
 use crate::input::config_files::Plugin;

@@ -1,7 +1,6 @@
 //! A curl command line, as a browser or a provider's "copy as curl" gives it.
 //!
-//! Responsible for the options that shape a request. Refuses to guess at any other: an option that is not known could
-//! be the one that matters.
+//! Responsible for the options that shape a request.
 
 use super::files::Files;
 use super::{Capture, Token};

@@ -1,6 +1,6 @@
 //! JSON: a HAR file, one entry of it, or a line of our access log.
 //!
-//! Responsible for both, told apart by their keys. Refuses to know what the headers mean.
+//! Responsible for both, told apart by their keys.
 
 use super::{Capture, time};
 use data_encoding::BASE64;

@@ -1,6 +1,6 @@
 //! Raw HTTP/1.1: a request line, headers, an empty line, the body.
 //!
-//! Responsible for both line endings, and for chunked bodies as tcpdump shows them. Refuses to know what is in them.
+//! Responsible for both line endings, and for chunked bodies as tcpdump shows them.
 
 use super::Capture;
 
