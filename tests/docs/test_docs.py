@@ -61,6 +61,13 @@ def test_what_it_names_is_there(name):
     assert {span.split()[1] for span in spans if re.match("webhook-guard [a-z]", span)} <= commands
 
 
+def test_the_functions_of_the_walks_are_where_they_say():
+    named = re.findall(r"`(src/[\w./-]+\.rs):(\w+)`", PAGES["docs/walks.md"])
+    assert named
+    assert not [(path, function) for path, function in named
+                if not re.search(rf"^\s*(?:pub(?:\(\w+\))? )?(?:const )?fn {function}\b", (ROOT / path).read_text(), re.MULTILINE)]
+
+
 def test_every_page_is_in_the_index():
     assert not [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md" and f"]({path.name})" not in PAGES["docs/README.md"]]
 

@@ -6,6 +6,7 @@ import pytest
 
 from harness import client, shipped, signer
 from harness.client import Request
+from harness.envoy import find_envoy, version
 from harness.gateway import Gateway
 
 ENV = {
@@ -101,7 +102,8 @@ def test_everything_else_of_the_application_is_closed(gateway, path):
 
 def test_a_dot_segment_with_a_parameter_is_closed_whoever_reads_it(gateway):
     """Envoy from 1.38 on takes `..;` for a dot segment and resolves it; an older one leaves it to the guard."""
-    gateway.refuses(github("/flexdeploy/webhooks/v2/slack/..;/..;/..;/login"), "no_policy", "path_malformed")
+    reason = "no_policy" if version(find_envoy()) >= (1, 38) else "path_malformed"
+    gateway.refuses(github("/flexdeploy/webhooks/v2/slack/..;/..;/..;/login"), reason)
 
 
 @pytest.mark.parametrize("path", DISGUISED)

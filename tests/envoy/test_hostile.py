@@ -82,48 +82,45 @@ def test_odd_but_harmless_input_passes_untouched(gateway, send, request_):
     gateway.passes(request_.again(), send)
 
 
-MALFORMED = ("signature_malformed",)
-STAMPS = ("timestamp_malformed", "timestamp_missing")
 REFUSED = {
-    "signature-of-odd-bytes": (with_signature(ODD), MALFORMED),
-    "signature-of-odd-bytes-behind-the-prefix": (with_signature(b"sha256=" + ODD * 32), MALFORMED),
-    "signature-empty": (with_signature(b""), MALFORMED),
-    "signature-only-prefix": (with_signature(b"sha256="), MALFORMED),
-    "signature-of-odd-length": (with_signature(b"sha256=abc"), MALFORMED),
-    "signature-too-short": (with_signature(b"sha256=abcd"), ("signature_mismatch",)),
-    "signature-of-50-KiB": (with_signature(b"sha256=" + b"ab" * 25_000), ("signature_mismatch",)),
-    "authorization-of-odd-bytes": (Request(b"/bearer", [(b"authorization", ODD)]), ("token_missing", "token_mismatch")),
-    "bearer-of-odd-bytes": (Request(b"/bearer", [(b"authorization", b"Bearer " + ODD)]), ("token_mismatch",)),
-    "bearer-empty": (Request(b"/bearer", [(b"authorization", b"")]), ("token_missing", "token_mismatch")),
-    "basic-of-odd-bytes": (Request(b"/basic", [(b"authorization", b"Basic " + ODD)]), ("token_missing", "token_mismatch")),
-    "basic-that-decodes-to-odd-bytes": (Request(b"/basic", [(b"authorization", b"Basic //79/v8=")]), ("token_mismatch",)),
-    "token-of-NUL": (Request(b"/query?token=%00", []), ("token_mismatch",)),
-    "token-of-odd-escapes": (Request(b"/query?token=%ff%fe", []), ("token_mismatch",)),
-    "token-of-a-broken-escape": (Request(b"/query?token=%z", []), ("token_mismatch",)),
-    "token-of-50-KiB": (Request(b"/query?token=" + b"a" * 50_000, []), ("token_mismatch",)),
-    "token-10000-times": (Request(b"/query?" + b"token=a&" * 10_000, []), ("token_ambiguous",)),
-    "timestamp-of-40-digits": (slack_at(b"9" * 40), ("timestamp_malformed", "timestamp_future")),
-    "timestamp-just-over-64-bits": (slack_at(b"18446744073709551616"), ("timestamp_malformed", "timestamp_future")),
-    "timestamp-of-i64-max": (slack_at(b"9223372036854775807"), ("timestamp_malformed", "timestamp_future")),
-    "timestamp-zero": (slack_at(b"0"), ("timestamp_stale",)),
-    "timestamp-negative": (slack_at(b"-1"), ("timestamp_malformed",)),
-    "timestamp-with-a-plus": (slack_at(b"+%d" % signer.now()), ("timestamp_malformed",)),
-    "timestamp-fraction": (slack_at(b"%d.0" % signer.now()), ("timestamp_malformed",)),
-    "timestamp-in-other-digits": (slack_at("١٧٦٣٩٣٠٠٠٠".encode()), ("timestamp_malformed",)),
-    "timestamp-of-odd-bytes": (slack_at(ODD), ("timestamp_malformed",)),
-    "timestamp-empty": (slack_at(b""), STAMPS),
-    "stripe-without-a-timestamp": (stripe_items([b"v1=" + b"0" * 64]), STAMPS),
-    "stripe-of-commas": (stripe_items([b""] * 10_000), (*STAMPS, "signature_malformed", "signature_missing")),
-    "stripe-10000-timestamps": (stripe_items([b"t=1"] * 10_000),
-                                (*STAMPS, "timestamp_stale", "signature_ambiguous", "signature_missing", "signature_malformed")),
-    "stripe-of-odd-bytes": (stripe_items([b"t=" + ODD, b"v1=" + ODD]), (*STAMPS, "signature_malformed")),
+    "signature-of-odd-bytes": (with_signature(ODD), "signature_malformed"),
+    "signature-of-odd-bytes-behind-the-prefix": (with_signature(b"sha256=" + ODD * 32), "signature_malformed"),
+    "signature-empty": (with_signature(b""), "signature_malformed"),
+    "signature-only-prefix": (with_signature(b"sha256="), "signature_malformed"),
+    "signature-of-odd-length": (with_signature(b"sha256=abc"), "signature_malformed"),
+    "signature-too-short": (with_signature(b"sha256=abcd"), "signature_mismatch"),
+    "signature-of-50-KiB": (with_signature(b"sha256=" + b"ab" * 25_000), "signature_mismatch"),
+    "authorization-of-odd-bytes": (Request(b"/bearer", [(b"authorization", ODD)]), "token_missing"),
+    "bearer-of-odd-bytes": (Request(b"/bearer", [(b"authorization", b"Bearer " + ODD)]), "token_mismatch"),
+    "bearer-empty": (Request(b"/bearer", [(b"authorization", b"")]), "token_missing"),
+    "basic-of-odd-bytes": (Request(b"/basic", [(b"authorization", b"Basic " + ODD)]), "token_mismatch"),
+    "basic-that-decodes-to-odd-bytes": (Request(b"/basic", [(b"authorization", b"Basic //79/v8=")]), "token_mismatch"),
+    "token-of-NUL": (Request(b"/query?token=%00", []), "token_mismatch"),
+    "token-of-odd-escapes": (Request(b"/query?token=%ff%fe", []), "token_mismatch"),
+    "token-of-a-broken-escape": (Request(b"/query?token=%z", []), "token_mismatch"),
+    "token-of-50-KiB": (Request(b"/query?token=" + b"a" * 50_000, []), "token_mismatch"),
+    "token-10000-times": (Request(b"/query?" + b"token=a&" * 10_000, []), "token_ambiguous"),
+    "timestamp-of-40-digits": (slack_at(b"9" * 40), "timestamp_malformed"),
+    "timestamp-just-over-64-bits": (slack_at(b"18446744073709551616"), "timestamp_malformed"),
+    "timestamp-of-i64-max": (slack_at(b"9223372036854775807"), "timestamp_malformed"),
+    "timestamp-zero": (slack_at(b"0"), "timestamp_stale"),
+    "timestamp-negative": (slack_at(b"-1"), "timestamp_malformed"),
+    "timestamp-with-a-plus": (slack_at(b"+%d" % signer.now()), "timestamp_malformed"),
+    "timestamp-fraction": (slack_at(b"%d.0" % signer.now()), "timestamp_malformed"),
+    "timestamp-in-other-digits": (slack_at("١٧٦٣٩٣٠٠٠٠".encode()), "timestamp_malformed"),
+    "timestamp-of-odd-bytes": (slack_at(ODD), "timestamp_malformed"),
+    "timestamp-empty": (slack_at(b""), "timestamp_malformed"),
+    "stripe-without-a-timestamp": (stripe_items([b"v1=" + b"0" * 64]), "timestamp_missing"),
+    "stripe-of-commas": (stripe_items([b""] * 10_000), "signature_malformed"),
+    "stripe-10000-timestamps": (stripe_items([b"t=1"] * 10_000), "signature_malformed"),
+    "stripe-of-odd-bytes": (stripe_items([b"t=" + ODD, b"v1=" + ODD]), "signature_malformed"),
 }
 
 
 @BOTH
-@pytest.mark.parametrize("request_, reasons", REFUSED.values(), ids=REFUSED.keys())
-def test_hostile_input_is_refused_with_a_reason(gateway, send, request_, reasons):
-    gateway.refuses(request_.again(), *reasons, send=send)
+@pytest.mark.parametrize("request_, reason", REFUSED.values(), ids=REFUSED.keys())
+def test_hostile_input_is_refused_with_a_reason(gateway, send, request_, reason):
+    gateway.refuses(request_.again(), reason, send=send)
 
 
 DECOYS = [b"%064x" % n for n in range(10_000)]
@@ -142,7 +139,7 @@ def test_the_true_one_behind_10000_candidates_is_not_looked_for(gateway):
 
 
 def test_10000_undecodable_candidates_are_survived(gateway):
-    gateway.refuses(stripe_items([b"t=%d" % signer.now(), *[b"v1=zz"] * 10_000]), "signature_malformed", "signature_mismatch")
+    gateway.refuses(stripe_items([b"t=%d" % signer.now(), *[b"v1=zz"] * 10_000]), "signature_malformed")
 
 
 @BOTH

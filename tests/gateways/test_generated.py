@@ -58,7 +58,7 @@ def test_over_the_limit_the_guard_answers(gateway):
 def test_tokens_and_what_no_policy_governs(gateway):
     path = b"/flexdeploy/webhooks/v1/gitlab"
     gateway.passes(Request(path, signer.gitlab_token(ENV["GITLAB_WEBHOOK_TOKEN"]), BODY), removed=("x-gitlab-token",))
-    gateway.refuses(Request(path, signer.gitlab_token("another-token"), BODY), "token_mismatch", "signature_mismatch")
+    gateway.refuses(Request(path, signer.gitlab_token("another-token"), BODY), "token_mismatch")
     gateway.refuses(Request(b"/flexdeploy/", [], BODY), "no_policy")
 
 

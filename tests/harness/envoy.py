@@ -33,7 +33,7 @@ def find_envoy() -> Path:
     """ENVOY=/path, else a new enough `envoy` on the PATH, else the one of the virtual environment."""
     if chosen := os.environ.get("ENVOY"):
         return Path(chosen)
-    if (on_path := shutil.which("envoy")) and _version(on_path) >= OLDEST:
+    if (on_path := shutil.which("envoy")) and version(on_path) >= OLDEST:
         return Path(on_path)
     # The binary itself: bin/envoy is a script in front of it.
     installed = next((ROOT / "target/venv/lib").glob("python3*/site-packages/envoy/_bin/envoy"), None)
@@ -326,7 +326,8 @@ def _end(log: str) -> str:
     return "\n".join(log.splitlines()[-15:])
 
 
-def _version(envoy: str) -> tuple[int, ...]:
+def version(envoy: str | Path) -> tuple[int, ...]:
+    """Its major and minor number."""
     text = subprocess.run([envoy, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"/(\d+)\.(\d+)\.\d+", text)
     return tuple(map(int, found.groups())) if found else (0, 0)

@@ -103,12 +103,12 @@ class Gateway:
                 assert delivered.values(name) == ([] if name in removed else sent), name
         return Exchange(response, record, delivered)
 
-    def refuses(self, request: Request, *reasons: str, send: Send = client.h1_length, status: int | None = None) -> Exchange:
-        """The request is refused for one of `reasons`; nothing of it reaches the upstream; the next good one passes."""
+    def refuses(self, request: Request, reason: str, *, send: Send = client.h1_length, status: int | None = None) -> Exchange:
+        """The request is refused for that reason; nothing of it reaches the upstream; the next good one passes."""
         mark = self.upstream.mark()
         response = send(self.envoy.port, request)
         exchange = Exchange(response, self.envoy.record(request.test_id))
-        self._check_refusal(exchange, reasons, status)
+        self._check_refusal(exchange, reason, status)
         assert self.upstream.delta(mark) == NOTHING, "bytes of a refused request reached the upstream"
         self.passes_good()
         return exchange
@@ -122,13 +122,13 @@ class Gateway:
         self.passes_good()
         return response
 
-    def _check_refusal(self, exchange: Exchange, reasons: tuple[str, ...], status: int | None) -> None:
+    def _check_refusal(self, exchange: Exchange, reason: str, status: int | None) -> None:
         response, record = exchange.response, exchange.record
-        assert record["reason"] in reasons, record
-        status = status or STATUS[record["reason"]]
+        assert record["reason"] == reason, record
+        status = status or STATUS[reason]
         assert (response.status, record["status"], record["verdict"]) == (status, status, "deny")
-        assert record["details"] == f"webhook_guard{{{record['reason']}}}"
+        assert record["details"] == f"webhook_guard{{{reason}}}"
         assert response.values("content-type") == ["application/json"]
         assert json.loads(response.body) == {"error": PHRASE[status], "request_id": record["request_id"]}
-        assert response.values("retry-after") == (["1"] if record["reason"] == "overloaded" else [])
+        assert response.values("retry-after") == (["1"] if reason == "overloaded" else [])
         assert response.values("www-authenticate") == (["Webhook"] if status == 401 else [])
