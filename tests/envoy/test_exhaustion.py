@@ -280,7 +280,7 @@ def test_more_parameters_than_a_delivery_has_are_refused(hold):
                             send=partial(client.h2_send, trailers=TRAILERS))
             gateway.refuses(form(parameters(1000, 20_000), name, flip=True), "signature_mismatch")
             # Nothing but separators: none of them is a parameter, and each costs a byte.
-            gateway.refuses(form(b"&" * 500_000, name, flip=True), "signature_malformed", "signature_mismatch")
+            gateway.refuses(form(b"&" * 500_000, name, flip=True), "signature_malformed")
 
 
 @BOTH
