@@ -18,7 +18,7 @@ mod signature;
 mod time;
 mod url;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue;
 use crate::input::capture::{self, Capture, CaptureArguments, read_file};
 use crate::input::env_file::{Secret, SecretArguments};
 use crate::judge;
@@ -26,12 +26,13 @@ use crate::output::terminal::{Answer, Failure, Format};
 use clap::Args;
 use delivery::{Delivery, judge_signature};
 use finding::Finding;
-use layout::{Layout, Way};
+use layout::Layout;
 use miss::{Candidates, Miss};
 use secret::{Guess, guesses};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
+use webhook_guard_core::catalogue::Way;
 use webhook_guard_core::config::{self, ConfigError};
 use webhook_guard_core::decision::Reason;
 use webhook_guard_core::policy::{Check, PolicyCheck};
@@ -93,14 +94,13 @@ struct Diagnosis {
 }
 
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<Answer, Failure> {
-    let catalogue = Catalogue::read()?;
-    let layouts = Layout::catalogue(&catalogue)?;
-    let (layout, source) = arguments.scheme.read(&catalogue, &layouts)?;
+    let layouts = Layout::all(catalogue::all()?);
+    let (layout, source) = arguments.scheme.read(&layouts)?;
     let secrets = arguments.secrets.read()?;
     let mut captured = arguments.capture.read_as_it_is()?;
     let place = match &layout.way {
         Way::Token(place) => place.header(),
-        Way::Signed(_) => None,
+        Way::Signed(..) => None,
     };
     // Only what the operator names as a secret: nothing is read for the capture's sake.
     captured.fill_in(|header, keep| {
@@ -176,7 +176,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<Answer, Failure> {
 
 impl SchemeArguments {
     /// The layout, and how a configuration names it.
-    fn read(&self, catalogue: &Catalogue, layouts: &[Arc<Layout>]) -> Result<(Arc<Layout>, Value), Failure> {
+    fn read(&self, layouts: &[Arc<Layout>]) -> Result<(Arc<Layout>, Value), Failure> {
         if let Some(path) = &self.scheme {
             let scheme: Value = serde_json::from_slice(&read_file(path)?)
                 .map_err(|error| Failure::at(path, format!("is not JSON: {error}")))?;
@@ -185,7 +185,7 @@ impl SchemeArguments {
         }
         let name = self.provider.as_deref().unwrap_or_default();
         let known =
-            catalogue.get(name).map_err(|failure| Failure::new(format!("--provider: {}", failure)))?;
+            catalogue::get(name).map_err(|failure| Failure::new(format!("--provider: {}", failure)))?;
         let layout = Layout::of_provider(layouts, known.name);
         let layout = layout.ok_or_else(|| Failure::new(format!("--provider: {name:?} has no scheme")))?;
         Ok((layout, json!({ "provider": name })))

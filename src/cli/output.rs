@@ -2,6 +2,7 @@
 //!
 //! Responsible for the form alone. Everything that a stranger wrote passes through `terminal`.
 
+pub(crate) mod pretty_json;
 pub(crate) mod reason_text;
 pub(crate) mod sarif;
 pub(crate) mod shell;

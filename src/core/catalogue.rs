@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
-/// The file.
-pub const DATA: &str = include_str!("catalogue.json");
+const TEXT: &str = include_str!("catalogue.json");
 
 /// What a provider's block may say.
 const KEYS: [&str; 14] = [
@@ -132,7 +131,7 @@ impl Catalogue {
     pub fn load() -> Result<&'static Self, ConfigError> {
         static CATALOGUE: OnceLock<Result<Catalogue, ConfigError>> = OnceLock::new();
         let split = || {
-            let blocks = member_texts(DATA);
+            let blocks = member_texts(TEXT);
             blocks.map(Catalogue).map_err(|wrong| ConfigError { at: "providers".to_owned(), wrong })
         };
         CATALOGUE.get_or_init(split).as_ref().map_err(Clone::clone)
@@ -297,7 +296,7 @@ mod tests {
             let relies_on_time = provider.scheme().is_some_and(|scheme| scheme.freshness.is_some());
             assert!(!relies_on_time || provider.timestamp == Timestamp::Signed, "{}", provider.name);
         }
-        let Json::Object(members) = Json::read(DATA.as_bytes()).unwrap() else { panic!("no object") };
+        let Json::Object(members) = Json::read(TEXT.as_bytes()).unwrap() else { panic!("no object") };
         assert_eq!(members.len(), catalogue.names().count());
     }
 

@@ -4,7 +4,7 @@
     PYTHON_WITH_THE_VENDORS tests/vectors/make.py --vendors     asks the vendors' own libraries whether they agree
 
 It is a second implementation: written from each provider's documentation with Python's hmac and the cryptography
-package, it reads neither `src/providers.json` nor any Rust, so that a vector which passes shows two independent
+package, it reads neither `src/core/catalogue.json` nor any Rust, so that a vector which passes shows two independent
 readings of a scheme to agree. Published vectors are not its business; their files it leaves alone. To add a provider,
 add a call of `provider`: how its sender makes the headers, given the key and the body.
 

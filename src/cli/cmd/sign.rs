@@ -5,7 +5,7 @@
 //! with.
 
 use crate::delivery::outcome::{self, Expected};
-use crate::delivery::sender::{self, EVENT, Sender};
+use crate::delivery::sender::{EVENT, Sender};
 use crate::delivery::signer::{self, Hand, Signer};
 use crate::delivery::transport::{Gateway, Response};
 use crate::input::capture::{self, Capture, read_file};
@@ -18,10 +18,12 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use webhook_guard_core::catalogue::Catalogue;
 use webhook_guard_core::check::token::TokenPlace;
 use webhook_guard_core::config::{self, ConfigError, Configuration, Wrong};
 use webhook_guard_core::policy::{Check, PolicyCheck};
 use webhook_guard_core::request::Millis;
+use webhook_guard_core::signature::Scheme;
 use webhook_guard_core::signature::timestamp::Unit;
 
 /// The variable by which the secret is handed to the parser.
@@ -127,10 +129,19 @@ pub(crate) fn run(arguments: &SignArguments) -> Result<Answer, Failure> {
 
 impl SignArguments {
     fn refuse_public_keys(&self) -> Result<(), Failure> {
-        let algorithm = match (&self.provider, self.own_scheme()?) {
-            (Some(name), _) => sender::algorithm(name),
-            (None, scheme) => scheme.as_ref().and_then(sender::algorithm_of),
+        // What is wrong with a provider's name or a scheme is said where the configuration is read.
+        let scheme = match (&self.provider, self.own_scheme()?) {
+            (Some(name), _) => Catalogue::load()
+                .and_then(|all| all.get(name))
+                .ok()
+                .flatten()
+                .and_then(|one| one.scheme().cloned()),
+            (None, Some(json)) => {
+                Scheme::from_json(json.to_string().as_bytes()).ok().map(|(scheme, _)| scheme)
+            }
+            (None, None) => None,
         };
+        let algorithm = scheme.map(|scheme| scheme.algorithm);
         match algorithm.filter(|algorithm| algorithm.is_public()) {
             Some(algorithm) => {
                 let name = self.provider.as_deref().unwrap_or("the scheme");

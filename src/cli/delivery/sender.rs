@@ -1,9 +1,8 @@
 //! What a sender does beside signing: the content type it sends, the header in which it names the event.
 //!
-//! Responsible for reading that from the catalogue, and for a small body of a content type.
+//! Responsible for taking that from the catalogue, and for a small body of a content type.
 
-use serde_json::Value;
-use webhook_guard_core::signature::key::Algorithm;
+use webhook_guard_core::catalogue::Catalogue;
 
 /// What every sender is taken to send that the catalogue does not know.
 const CONTENT_TYPE: &str = "application/json";
@@ -23,12 +22,11 @@ pub(crate) struct Sender {
 impl Sender {
     /// The habits of a provider of the catalogue, or of anyone.
     pub(crate) fn of(provider: Option<&str>) -> Self {
-        let block = provider.and_then(block).unwrap_or_default();
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        Self {
-            content_type: text(block.pointer("/content_types/0")).unwrap_or_else(|| CONTENT_TYPE.to_owned()),
-            event_header: text(block.get("event_type")),
-        }
+        let provider = provider.and_then(|name| Catalogue::load().ok()?.get(name).ok()?);
+        let (content_types, event_header) =
+            provider.map(|one| (one.content_types, one.event_type)).unwrap_or_default();
+        let content_type = content_types.into_iter().next().unwrap_or_else(|| CONTENT_TYPE.to_owned());
+        Self { content_type, event_header }
     }
 
     /// A body of its content type: as large as asked for, or as small as it can be.
@@ -42,24 +40,4 @@ impl Sender {
         let padding = std::iter::repeat_n(b'.', padding);
         head.bytes().chain(padding).chain(tail.bytes()).collect()
     }
-}
-
-/// The block of a provider.
-fn block(name: &str) -> Option<Value> {
-    serde_json::from_str::<Value>(webhook_guard_core::catalogue::DATA).ok()?.get_mut(name).map(Value::take)
-}
-
-/// The algorithm of a provider of the catalogue; nothing where it sends a token, or is not in there.
-pub(crate) fn algorithm(name: &str) -> Option<Algorithm> {
-    let block = block(name)?;
-    match block.get("same_as").and_then(Value::as_str) {
-        Some(other) => algorithm(other),
-        None => algorithm_of(block.get("scheme")?),
-    }
-}
-
-/// The algorithm of a scheme as it is written.
-pub(crate) fn algorithm_of(scheme: &Value) -> Option<Algorithm> {
-    let word = scheme.get("algorithm")?.as_str()?;
-    Algorithm::NAMES.iter().find(|(name, _)| *name == word).map(|(_, algorithm)| *algorithm)
 }

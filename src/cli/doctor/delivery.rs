@@ -2,10 +2,11 @@
 //!
 //! Responsible for asking the core, with one thing changed or with none.
 
-use super::layout::{Layout, Reading, Way};
+use super::layout::Layout;
 use crate::input::capture::Capture;
 use std::borrow::Cow;
 use std::sync::Arc;
+use webhook_guard_core::catalogue::Way;
 use webhook_guard_core::check::token::{TokenCheck, TokenPlace};
 use webhook_guard_core::decision::Reason;
 use webhook_guard_core::request::{Facts, Headers, Millis, Occurrence};
@@ -36,7 +37,7 @@ impl Delivery {
     /// The scheme, where the delivery is to be verified by a signature.
     pub(crate) fn scheme(&self) -> Option<&Scheme> {
         match &self.way {
-            Way::Signed(scheme) => Some(scheme),
+            Way::Signed(scheme, _) => Some(scheme),
             Way::Token(_) => None,
         }
     }
@@ -44,7 +45,7 @@ impl Delivery {
     /// The same with another scheme.
     pub(crate) fn with_scheme(&self, change: impl FnOnce(&mut Scheme)) -> Self {
         let mut other = self.clone();
-        if let Way::Signed(scheme) = &mut other.way {
+        if let Way::Signed(scheme, _) = &mut other.way {
             change(scheme);
         }
         other
@@ -92,11 +93,11 @@ impl Delivery {
 
     fn ask(&self, keys: &[Vec<u8>], now: Millis) -> Result<usize, Reason> {
         match &self.way {
-            Way::Signed(scheme) => {
+            Way::Signed(scheme, _) => {
                 let (places, secrets) = self.keys(scheme.algorithm, keys);
                 let public_url = self.public_url.clone().map(|base| PublicUrl::new(vec![base], Form::Free));
                 let check =
-                    SignatureCheck { scheme: scheme.clone(), secrets, public_url, has_exact_paths: true };
+                    SignatureCheck { scheme: (**scheme).clone(), secrets, public_url, has_exact_paths: true };
                 let check = Arc::new(check);
                 let held = judge_signature(&check, self, now)?;
                 places.get(held).copied().ok_or(Reason::SignatureMismatch)
@@ -179,12 +180,7 @@ impl Delivery {
     /// The same with a token at that place.
     pub(crate) fn with_token(&self, place: TokenPlace) -> Self {
         let way = Way::Token(place);
-        let layout = Layout {
-            way: way.clone(),
-            reading: Reading::Utf8,
-            prefixes: Vec::new(),
-            ..(*self.layout).clone()
-        };
+        let layout = Layout { way: way.clone(), ..(*self.layout).clone() };
         Self { layout: Arc::new(layout), way, ..self.clone() }
     }
 }

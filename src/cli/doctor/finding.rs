@@ -3,8 +3,8 @@
 //! Responsible for what can be said from the headers and the scheme alone.
 
 use super::delivery::Delivery;
-use super::layout::Way;
 use std::sync::Arc;
+use webhook_guard_core::catalogue::Way;
 use webhook_guard_core::handshake::Handshake;
 use webhook_guard_core::request::Occurrence;
 use webhook_guard_core::signature::field::{Field, Place};
@@ -32,7 +32,7 @@ const TELLING: [&str; 8] = ["sig", "hmac", "hash", "digest", "-mac", "token", "s
 pub(crate) fn all(delivery: &Delivery, behind: &[u8], handshakes: &[Arc<Handshake>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &delivery.way {
-        Way::Signed(scheme) => signed(delivery, scheme, &mut findings),
+        Way::Signed(scheme, _) => signed(delivery, scheme, &mut findings),
         Way::Token(place) => {
             if let Some(name) = place.header() {
                 present(delivery, name, "the token", &mut findings);
@@ -135,7 +135,7 @@ fn look_alikes(delivery: &Delivery) -> Option<Finding> {
         ));
     }
     let own = match &delivery.way {
-        Way::Signed(_) => own.join(" or "),
+        Way::Signed(..) => own.join(" or "),
         Way::Token(place) => place.header().unwrap_or_default().to_owned(),
     };
     let text = format!("found {}, expected {own}", found.join(", "));

@@ -1,27 +1,16 @@
 //! A way to verify a delivery: a scheme or a token's place, as a provider or an operator wrote it.
 //!
-//! Responsible for reading all of them with the core's parser in one go, and for how a secret's text becomes a key.
+//! Responsible for each of them once, under the names of all providers that share it, and for how a secret's text becomes
+//! a key.
 
-use crate::catalogue::{Catalogue, Provider, signed};
-use crate::output::terminal::Failure;
+use crate::catalogue;
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
+use webhook_guard_core::catalogue::{Provider, Way};
 use webhook_guard_core::check::token::TokenPlace;
-use webhook_guard_core::config;
-use webhook_guard_core::policy::Check;
-use webhook_guard_core::signature::Scheme;
-use webhook_guard_core::signature::key::Algorithm;
 use webhook_guard_core::signature::public_key::pem;
-
-/// What a request presents.
-#[derive(Clone, Debug)]
-pub(crate) enum Way {
-    /// A signature.
-    Signed(Scheme),
-    /// A token.
-    Token(TokenPlace),
-}
+use webhook_guard_core::signature::{KeyEncoding, Scheme};
 
 /// How a secret's text is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +19,16 @@ pub(crate) enum Reading {
     Hex,
     Base64,
     Base64Url,
+}
+
+impl From<KeyEncoding> for Reading {
+    fn from(encoding: KeyEncoding) -> Self {
+        match encoding {
+            KeyEncoding::Utf8 => Self::Utf8,
+            KeyEncoding::Hex => Self::Hex,
+            KeyEncoding::Base64 => Self::Base64,
+        }
+    }
 }
 
 impl Reading {
@@ -69,32 +68,40 @@ pub(crate) struct Layout {
     pub(crate) way: Way,
     /// The scheme or token as it is written.
     pub(crate) json: Value,
-    /// How the scheme reads its secrets.
-    pub(crate) reading: Reading,
-    /// What is taken off a secret, the longest first.
-    pub(crate) prefixes: Vec<String>,
     /// Where the provider explains it.
     pub(crate) documentation: Option<String>,
 }
 
 impl Layout {
+    /// The layout of an operator's own scheme; a complaint where it is none.
     pub(crate) fn of_scheme(scheme: &Value) -> Result<Arc<Self>, String> {
-        let mut layouts = read(vec![unread(scheme.clone(), Vec::new(), None)])?;
-        layouts.pop().map(Arc::new).ok_or_else(|| "holds no scheme".to_owned())
+        let (read, form) = Scheme::from_json(scheme.to_string().as_bytes()).map_err(|error| {
+            let separator = if error.at.is_empty() { "" } else { ": " };
+            format!("{}{separator}{}", error.at, error.wrong)
+        })?;
+        let way = Way::Signed(Box::new(read), form);
+        Ok(Arc::new(Self::new(Vec::new(), way, scheme.clone(), None)))
     }
 
-    /// Every layout of the catalogue once.
-    pub(crate) fn catalogue(catalogue: &Catalogue) -> Result<Vec<Arc<Self>>, Failure> {
-        let mut layouts: Vec<Unread> = Vec::new();
-        for provider in catalogue.iter() {
-            let Some(json) = provider.scheme().or_else(|| provider.token()) else { continue };
-            match layouts.iter_mut().find(|layout| layout.json == *json) {
-                Some(layout) => layout.names.push(provider.name.to_owned()),
-                None => layouts.push(unread_provider(provider, json)),
+    /// Every layout of these providers once.
+    pub(crate) fn all(providers: Vec<Provider>) -> Vec<Arc<Self>> {
+        let mut layouts: Vec<Self> = Vec::new();
+        for provider in providers {
+            let json = catalogue::written_way(&provider);
+            let name = provider.name.to_owned();
+            match layouts.iter_mut().find(|layout| layout.json == json) {
+                Some(layout) => layout.names.push(name),
+                None => {
+                    let documentation = Some(provider.documentation);
+                    layouts.push(Self::new(vec![name], provider.way, json, documentation));
+                }
             }
         }
-        let layouts = read(layouts).map_err(|what| Failure::new(format!("the catalogue: {what}")))?;
-        Ok(layouts.into_iter().map(Arc::new).collect())
+        layouts.into_iter().map(Arc::new).collect()
+    }
+
+    fn new(names: Vec<String>, way: Way, json: Value, documentation: Option<String>) -> Self {
+        Self { names, summary: summary(&way, &json), way, json, documentation }
     }
 
     /// The same as the catalogue's layout of that provider, under that name alone.
@@ -105,19 +112,29 @@ impl Layout {
 
     /// The key that a secret's text stands for, read as the scheme reads it.
     pub(crate) fn key(&self, text: &[u8]) -> Option<Vec<u8>> {
-        self.key_read_as(text, self.reading)
+        self.key_read_as(text, self.reading())
+    }
+
+    /// How the scheme reads its secrets.
+    pub(crate) fn reading(&self) -> Reading {
+        match &self.way {
+            Way::Signed(_, form) => Reading::from(form.encoding),
+            Way::Token(_) => Reading::Utf8,
+        }
     }
 
     /// The key, where the text is read otherwise.
     pub(crate) fn key_read_as(&self, text: &[u8], reading: Reading) -> Option<Vec<u8>> {
-        if let Way::Signed(scheme) = &self.way
-            && scheme.algorithm.is_public()
-            && let Some(der) = std::str::from_utf8(text).ok().and_then(pem)
-        {
-            return Some(der);
-        }
-        let bare =
-            self.prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_bytes())).unwrap_or(text);
+        let bare = match &self.way {
+            Way::Signed(scheme, form) => {
+                let der = || std::str::from_utf8(text).ok().and_then(pem);
+                if let Some(der) = scheme.algorithm.is_public().then(der).flatten() {
+                    return Some(der);
+                }
+                form.prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_bytes())).unwrap_or(text)
+            }
+            Way::Token(_) => text,
+        };
         reading.decode(bare).filter(|key| !key.is_empty())
     }
 
@@ -183,92 +200,11 @@ fn nameless(value: &Value) -> Value {
     }
 }
 
-/// A layout before the core has read it.
-struct Unread {
-    names: Vec<String>,
-    json: Value,
-    documentation: Option<String>,
-}
-
-fn unread(json: Value, names: Vec<String>, documentation: Option<String>) -> Unread {
-    Unread { names, json, documentation }
-}
-
-fn unread_provider(provider: Provider<'_>, json: &Value) -> Unread {
-    let documentation = provider.text("documentation").map(str::to_owned);
-    unread(json.clone(), vec![provider.name.to_owned()], documentation)
-}
-
-/// A text that is a key in every form that a shared secret has.
-const ANY_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-
-/// Reads all schemes as one configuration. A public key is put in place later, so they are read as if they had none.
-fn read(layouts: Vec<Unread>) -> Result<Vec<Layout>, String> {
-    let schemes: Vec<&Unread> = layouts.iter().filter(|layout| token_place(&layout.json).is_none()).collect();
-    let policies: Vec<Value> = schemes
-        .iter()
-        .enumerate()
-        .map(|(index, layout)| {
-            let mut scheme = layout.json.clone();
-            if let (Some(algorithm), Some(members)) = (algorithm(&layout.json), scheme.as_object_mut())
-                && algorithm.is_public()
-            {
-                members.insert("algorithm".to_owned(), json!("hmac-sha256"));
-            }
-            let mut signature = json!({ "scheme": scheme, "secrets": [{ "value": ANY_KEY }] });
-            let signed = layout.json.get("signed").and_then(Value::as_str).unwrap_or_default();
-            if let Some(members) = signature.as_object_mut().filter(|_| signed.contains("{url")) {
-                members.insert("public_url".to_owned(), json!("https://hooks.example.com/hook"));
-            }
-            json!({ "name": format!("p{index}"), "require": { "signature": signature } })
-        })
-        .collect();
-    let mut read = Vec::new();
-    if !policies.is_empty() {
-        let text = json!({ "policies": policies }).to_string();
-        let configuration = config::parse(text.as_bytes(), &|_| None).map_err(|error| {
-            let place = error.at.rsplit_once("scheme").map_or("", |(_, place)| place.trim_start_matches('.'));
-            format!("{}{}{}", place, if place.is_empty() { "" } else { ": " }, error.wrong)
-        })?;
-        for leaf in configuration.policies.iter().flat_map(|policy| &policy.leaves) {
-            if let Check::Signature(check) = &leaf.check {
-                read.push(check.scheme.clone());
-            }
-        }
-    }
-    let mut read = read.into_iter();
-    let mut all = Vec::new();
-    for Unread { names, json, documentation } in layouts {
-        let way = match token_place(&json) {
-            Some(place) => Way::Token(place),
-            None => {
-                let mut scheme = read.next().ok_or("holds no scheme")?;
-                scheme.algorithm = algorithm(&json).unwrap_or(scheme.algorithm);
-                Way::Signed(scheme)
-            }
-        };
-        let secret = json.get("secret");
-        let reading = match secret.and_then(|secret| secret.get("encoding")).and_then(Value::as_str) {
-            Some("hex") => Reading::Hex,
-            Some("base64") => Reading::Base64,
-            _ => Reading::Utf8,
-        };
-        let mut prefixes: Vec<String> = match secret.and_then(|secret| secret.get("prefix")) {
-            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            one => one.and_then(Value::as_str).map(str::to_owned).into_iter().collect(),
-        };
-        prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
-        let summary = summary(&way, &json);
-        all.push(Layout { names, summary, way, json, reading, prefixes, documentation });
-    }
-    Ok(all)
-}
-
 fn summary(way: &Way, json: &Value) -> String {
     match way {
-        Way::Signed(_) => {
+        Way::Signed(..) => {
             let content = json.get("signed").and_then(Value::as_str).unwrap_or_default();
-            format!("{}, over {content}", signed(json))
+            format!("{}, over {content}", catalogue::signed(json))
         }
         Way::Token(place) => format!("a token {}", place_name(place)),
     }
@@ -284,20 +220,4 @@ pub(crate) fn place_name(place: &TokenPlace) -> String {
             "in authorization, as the password of Basic".to_owned()
         }
     }
-}
-
-fn algorithm(scheme: &Value) -> Option<Algorithm> {
-    let name = scheme.get("algorithm").and_then(Value::as_str)?;
-    Algorithm::NAMES.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
-}
-
-/// The place, where the block is a token's.
-fn token_place(json: &Value) -> Option<TokenPlace> {
-    if let Some(header) = json.get("header").and_then(Value::as_str) {
-        return Some(TokenPlace::Header(Arc::from(header.to_ascii_lowercase())));
-    }
-    if json.get("bearer").is_some() {
-        return Some(TokenPlace::Bearer);
-    }
-    json.get("basic").map(|_| TokenPlace::BasicAny)
 }

@@ -3,10 +3,11 @@
 //! Responsible for all that the catalogue knows, and for headers that look like a signature.
 
 use super::delivery::Delivery;
-use super::layout::{Layout, Way, place_name};
+use super::layout::{Layout, place_name};
 use super::miss::{Candidate, Candidates, EXTENDABLE, Miss};
 use super::url;
 use std::sync::Arc;
+use webhook_guard_core::catalogue::Way;
 use webhook_guard_core::check::token::TokenPlace;
 use webhook_guard_core::request::Occurrence;
 use webhook_guard_core::signature::field::Place;
@@ -16,7 +17,7 @@ use webhook_guard_core::signature::field::Place;
 pub(crate) fn providers<'d>(delivery: &'d Delivery, all: &'d [Arc<Layout>]) -> Candidates<'d> {
     let own = &delivery.layout;
     let rank = |layout: &Layout| {
-        let Way::Signed(scheme) = &layout.way else { return None };
+        let Way::Signed(scheme, _) = &layout.way else { return None };
         let id = scheme.delivery_id.as_ref().and_then(Delivery::header_of);
         let strangeness = match id.map(|name| delivery.header(&name)) {
             Some(Occurrence::Once(_)) => 0,
@@ -52,7 +53,7 @@ fn provider_miss(own: &Layout, layout: &Layout, all: &[Arc<Layout>]) -> Miss {
     let sender = format!("nothing to do, if it is meant to sign as {names}");
     let (sender, gateway) = if layout.can_be_extended() {
         let is_stronger = |other: &&Arc<Layout>| {
-            matches!(other.way, Way::Signed(_))
+            matches!(other.way, Way::Signed(..))
                 && other.documentation == layout.documentation
                 && !other.can_be_extended()
         };
@@ -69,7 +70,7 @@ fn provider_miss(own: &Layout, layout: &Layout, all: &[Arc<Layout>]) -> Miss {
     } else {
         (sender, gateway)
     };
-    if matches!(own.way, Way::Signed(_)) && layout.is_sibling(own) {
+    if matches!(own.way, Way::Signed(..)) && layout.is_sibling(own) {
         let cause = format!(
             "The signature is in the headers of {names}, not in those of {asked}: {}.",
             layout.summary
@@ -141,14 +142,14 @@ pub(crate) fn tokens<'d>(delivery: &'d Delivery, all: &'d [Arc<Layout>]) -> Cand
     }
     let own = match &delivery.way {
         Way::Token(place) => place_name(place),
-        Way::Signed(_) => String::new(),
+        Way::Signed(..) => String::new(),
     };
     let is_signed = own.is_empty();
     Box::new(places.into_iter().filter(move |place| place_name(place) != own).map(move |place| {
         let words = place_name(&place);
         let names = all.iter().find(|layout| match &layout.way {
             Way::Token(known) => place_name(known) == words,
-            Way::Signed(_) => false,
+            Way::Signed(..) => false,
         });
         let named = names.map(|layout| format!(", as {} sends it", layout.listed())).unwrap_or_default();
         let remedy = match &place {

@@ -39,9 +39,9 @@ pub(crate) fn guesses(layout: &Layout, secrets: &[Secret]) -> Vec<Guess> {
                 format!(
                     "The sender takes the secret for {}, and the scheme of the gateway for {}.",
                     reading.name(),
-                    layout.reading.name()
+                    layout.reading().name()
                 ),
-                format!("use the secret as {} for the key", layout.reading.name()),
+                format!("use the secret as {} for the key", layout.reading().name()),
                 encoding_remedy(reading),
             );
             push(layout.key_read_as(own, reading), Some(other.clone().unwrap_or(miss)));
