@@ -172,57 +172,80 @@ impl Catalogue {
         Wrong::Provider((meant.is_some() || is_word(name)).then(|| name.to_owned()), meant)
     }
 
-    fn read(&self, name: &'static str, block: &'static str) -> Result<Provider, ConfigError> {
-        let at = format!("providers.{name}");
-        let read = |node: &Node<'_>| self.provider(name, block, node).map(Some);
-        Json::read(block.as_bytes()).and_then(|json| first_fault(&at, &json, read))
+    /// What a check needs of the provider of that name; nothing where there is none. What else its block says is not
+    /// read: the filter has no use for it, nor room for the code.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn authentication(&self, name: &str) -> Result<Option<Authentication>, ConfigError> {
+        let found = self.0.get_key_value(name);
+        found
+            .map(|(name, block)| read(name, block, |object| self.read_authentication(block, object)))
+            .transpose()
     }
 
-    fn provider(
-        &self,
-        name: &'static str,
-        block: &'static str,
-        node: &Node<'_>,
-    ) -> Result<Provider, ConfigError> {
-        let object = node.object(&KEYS)?;
-        let text = |key: &str| object.get(key).map(|node| node.text().map(str::to_owned)).transpose();
-        let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
-        let (kind, node) = object.exactly_one(&["scheme", "token", "same_as"], complaint)?;
-        let model = match kind {
-            "same_as" => {
-                let model = node.text()?;
-                Some(self.get(model)?.ok_or_else(|| node.error(self.unknown(model)))?)
-            }
-            _ => None,
-        };
-        let handshakes = object.get("handshake").map(|node| Handshake::parse(&node)).transpose()?;
-        let (way, delivery_id, handshakes, way_block) = match model {
-            Some(Provider { way, delivery_id, handshakes: of_model, way_block, .. }) => {
-                (way, delivery_id, handshakes.unwrap_or(of_model), way_block)
-            }
-            None => {
-                let (way, delivery_id) = way(kind, &node, &object)?;
-                (way, delivery_id, handshakes.unwrap_or_default(), block)
-            }
-        };
-        Ok(Provider {
-            name,
-            title: object.required("title")?.filled_text()?.to_owned(),
-            documentation: object.required("documentation")?.filled_text()?.to_owned(),
-            addresses: text("addresses")?,
-            content_types: texts(&object.required("content_types")?)?,
-            event_type: text("event_type")?,
-            verified: object.required("verified")?.choice(&Evidence::NAMES)?,
-            deny_status: object.get("deny_status").map(|node| status(&node)).transpose()?,
-            timestamp: object.required("timestamp")?.choice(&Timestamp::NAMES)?,
-            setup: text("setup")?,
-            way,
-            delivery_id,
-            handshakes,
-            block,
-            way_block,
+    fn read(&self, name: &'static str, block: &'static str) -> Result<Provider, ConfigError> {
+        read(name, block, |object| {
+            let Authentication { way, delivery_id, handshakes, block: way_block } =
+                self.read_authentication(block, object)?;
+            let text = |key: &str| object.get(key).map(|node| node.text().map(str::to_owned)).transpose();
+            Ok(Provider {
+                name,
+                title: object.required("title")?.filled_text()?.to_owned(),
+                documentation: object.required("documentation")?.filled_text()?.to_owned(),
+                addresses: text("addresses")?,
+                content_types: texts(&object.required("content_types")?)?,
+                event_type: text("event_type")?,
+                verified: object.required("verified")?.choice(&Evidence::NAMES)?,
+                deny_status: object.get("deny_status").map(|node| status(&node)).transpose()?,
+                timestamp: object.required("timestamp")?.choice(&Timestamp::NAMES)?,
+                setup: text("setup")?,
+                way,
+                delivery_id,
+                handshakes,
+                block,
+                way_block,
+            })
         })
     }
+
+    fn read_authentication(
+        &self,
+        block: &'static str,
+        object: &Object<'_>,
+    ) -> Result<Authentication, ConfigError> {
+        let handshakes = object.get("handshake").map(|node| Handshake::parse(&node)).transpose()?;
+        let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
+        let (kind, node) = object.exactly_one(&["scheme", "token", "same_as"], complaint)?;
+        if kind == "same_as" {
+            let name = node.text()?;
+            let model = self.authentication(name)?.ok_or_else(|| node.error(self.unknown(name)))?;
+            let handshakes = handshakes.unwrap_or(model.handshakes);
+            return Ok(Authentication { handshakes, ..model });
+        }
+        let (way, delivery_id) = way(kind, &node, object)?;
+        Ok(Authentication { way, delivery_id, handshakes: handshakes.unwrap_or_default(), block })
+    }
+}
+
+/// What a check needs of a provider.
+#[derive(Debug)]
+pub(crate) struct Authentication {
+    pub(crate) way: Way,
+    pub(crate) delivery_id: Option<Field>,
+    pub(crate) handshakes: Vec<Arc<Handshake>>,
+    /// The block that holds its `scheme` or `token`.
+    block: &'static str,
+}
+
+/// Reads a block.
+fn read<T>(
+    name: &str,
+    block: &str,
+    read: impl FnOnce(&Object<'_>) -> Result<T, ConfigError>,
+) -> Result<T, ConfigError> {
+    let read = |node: &Node<'_>| node.object(&KEYS).and_then(|object| read(&object)).map(Some);
+    first_fault(&format!("providers.{name}"), &Json::read(block.as_bytes())?, read)
 }
 
 impl Provider {

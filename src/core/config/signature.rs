@@ -5,7 +5,7 @@
 use super::requirement::fingerprints;
 use super::secret::{self, Material};
 use super::{Reader, SigningKey};
-use crate::catalogue::{Catalogue, Provider, Way};
+use crate::catalogue::{Authentication, Catalogue, Way};
 use crate::check::token::TokenCheck;
 use crate::handshake::Handshake;
 use crate::policy::{Check, PolicyCheck};
@@ -83,8 +83,8 @@ fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
     if kind == "provider" {
         let name = node.filled_text()?;
         let catalogue = Catalogue::load()?;
-        let Provider { way, delivery_id, handshakes, .. } =
-            catalogue.get(name)?.ok_or_else(|| node.error(catalogue.unknown(name)))?;
+        let Authentication { way, delivery_id, handshakes, .. } =
+            catalogue.authentication(name)?.ok_or_else(|| node.error(catalogue.unknown(name)))?;
         return Ok(Some(Source { node, provider: Some(Arc::from(name)), way, delivery_id, handshakes }));
     }
     Ok(Scheme::parse(&node)?.map(|(scheme, form)| Source {
