@@ -44,9 +44,9 @@ pub(crate) fn judge(
     let headers = capture.headers();
     match policies.open(&circumstances.facts(&headers, !capture.body.is_empty())).step {
         AfterHeaders::Leave => None,
-        AfterHeaders::Settled(ruling) => Some(ruling),
+        AfterHeaders::Settled(decision) => Some(decision),
         AfterHeaders::AwaitBody(check) => Some(match check.update(&capture.body) {
-            ControlFlow::Break(ruling) => ruling,
+            ControlFlow::Break(decision) => decision,
             ControlFlow::Continue(check) => {
                 let body = check.needs_body().then(|| capture.body.clone());
                 check.finish(End { now: circumstances.now, body })

@@ -401,9 +401,9 @@ pub struct Decision {
     pub record: Record,
 }
 
-/// How loud a line of the log is.
+/// The level of a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loudness {
+pub enum Level {
     /// The host or the operator's configuration is at fault.
     Error,
     /// A request was refused, or would have been.
@@ -434,16 +434,16 @@ impl Decision {
 
     /// The one line of the log that a refusal or a report has.
     #[must_use]
-    pub fn log_line(&self, request_id: &str) -> Option<(Loudness, String)> {
-        let loudness = match &self.verdict {
-            Verdict::Deny(denial) if denial.reason.is_fault() => Loudness::Error,
-            Verdict::Deny(_) | Verdict::Report(_) => Loudness::Info,
+    pub fn log_line(&self, request_id: &str) -> Option<(Level, String)> {
+        let level = match &self.verdict {
+            Verdict::Deny(denial) if denial.reason.is_fault() => Level::Error,
+            Verdict::Deny(_) | Verdict::Report(_) => Level::Info,
             Verdict::Allow(_) | Verdict::Answer(_) => return None,
         };
         let (verdict, reason) = (self.verdict.code(), self.verdict.reason_code());
         let policy = self.record.policy.as_deref().unwrap_or("-");
         let line = format!("verdict={verdict} reason={reason} policy={policy} request_id={request_id}");
-        Some((loudness, line))
+        Some((level, line))
     }
 
     /// A line for each check, for those who look closely; for a kind that the policy has no check of as well, so that who

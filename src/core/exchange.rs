@@ -142,8 +142,8 @@ impl Exchange {
                 Acts::only(Next::Continue)
             }
             // The URL of what the headers refuse has been redacted by `open`.
-            AfterHeaders::Settled(ruling) if is_refused(&ruling) => self.refuse(ruling),
-            AfterHeaders::Settled(ruling) => self.accept(ruling),
+            AfterHeaders::Settled(decision) if is_refused(&decision) => self.refuse(decision),
+            AfterHeaders::Settled(decision) => self.accept(decision),
             AfterHeaders::AwaitBody(check) if holds => {
                 self.state = State::Reading(Box::new(check));
                 Acts::only(Next::Pause)
@@ -178,7 +178,7 @@ impl Exchange {
                         self.state = State::Reading(Box::new(check));
                         Acts::only(Next::Pause)
                     }
-                    ControlFlow::Break(ruling) => self.settle(ruling),
+                    ControlFlow::Break(decision) => self.settle(decision),
                 }
             }
             State::Refused | State::Confirming(_) | State::Redacting(_) => Acts::only(Next::Pause),
@@ -198,7 +198,7 @@ impl Exchange {
                 Acts::only(Next::Continue)
             }
             State::Reading(check) => match check.close() {
-                ControlFlow::Break(ruling) => self.settle(ruling),
+                ControlFlow::Break(decision) => self.settle(decision),
                 ControlFlow::Continue(check) if check.needs_body() => {
                     self.state = State::Reading(Box::new(check));
                     Acts::only(Next::ReadBody(self.received))
@@ -221,9 +221,9 @@ impl Exchange {
     /// forgets its choice when a header is changed.
     pub fn route(&mut self, policy: Option<&[u8]>) -> Acts {
         match std::mem::take(&mut self.state) {
-            State::Confirming(ruling) if policy == self.route_policy.as_deref() => {
+            State::Confirming(decision) if policy == self.route_policy.as_deref() => {
                 self.state = State::Passed;
-                Acts { decision: Some(ruling), ..Acts::only(Next::Continue) }
+                Acts { decision: Some(decision), ..Acts::only(Next::Continue) }
             }
             _ => self.fault(),
         }
@@ -232,8 +232,8 @@ impl Exchange {
     /// The request's headers, as they were asked for: the URL of a refused request is logged without the tokens of any
     /// policy.
     pub fn redact(&mut self, headers: &Headers) -> Acts {
-        let State::Redacting(ruling) = std::mem::take(&mut self.state) else { return self.fault() };
-        let mut acts = self.refuse(ruling);
+        let State::Redacting(decision) = std::mem::take(&mut self.state) else { return self.fault() };
+        let mut acts = self.refuse(decision);
         self.configuration.policies.redact(headers, &mut acts.edits);
         acts
     }
@@ -245,41 +245,41 @@ impl Exchange {
     }
 
     /// Decided by its body.
-    fn settle(&mut self, ruling: Decision) -> Acts {
-        if !is_refused(&ruling) {
-            return self.accept(ruling);
+    fn settle(&mut self, decision: Decision) -> Acts {
+        if !is_refused(&decision) {
+            return self.accept(decision);
         }
         // A head that is not held is gone by now.
         if self.configuration.hold_request_head && self.configuration.policies.knows_tokens_in_queries() {
-            self.state = State::Redacting(ruling);
+            self.state = State::Redacting(decision);
             return Acts::only(Next::Redact);
         }
-        self.refuse(ruling)
+        self.refuse(decision)
     }
 
-    fn accept(&mut self, ruling: Decision) -> Acts {
+    fn accept(&mut self, decision: Decision) -> Acts {
         let mut edits = Edits::default();
         if self.tells_identity {
-            let word = if matches!(ruling.verdict, Verdict::Report(_)) { "reported" } else { "verified" };
-            edits.set = ruling.record.identity(word);
+            let word = if matches!(decision.verdict, Verdict::Report(_)) { "reported" } else { "verified" };
+            edits.set = decision.record.identity(word);
         }
         if self.configuration.hold_request_head {
             self.state = State::Passed;
-            return Acts { edits, decision: Some(ruling), next: Next::Continue };
+            return Acts { edits, decision: Some(decision), next: Next::Continue };
         }
-        self.state = State::Confirming(ruling);
+        self.state = State::Confirming(decision);
         Acts { edits, decision: None, next: Next::ConfirmRoute }
     }
 
-    fn refuse(&mut self, ruling: Decision) -> Acts {
+    fn refuse(&mut self, decision: Decision) -> Acts {
         self.state = State::Refused;
-        let reply = ruling.reply(&self.request_id);
+        let reply = decision.reply(&self.request_id);
         let next = reply.map_or(Next::Pause, Next::Reply);
-        Acts { edits: Edits::default(), decision: Some(ruling), next }
+        Acts { edits: Edits::default(), decision: Some(decision), next }
     }
 }
 
 /// Whether the request ends here: refused, or answered.
-const fn is_refused(ruling: &Decision) -> bool {
-    matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
+const fn is_refused(decision: &Decision) -> bool {
+    matches!(decision.verdict, Verdict::Deny(_) | Verdict::Answer(_))
 }

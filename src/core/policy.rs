@@ -180,11 +180,11 @@ impl Policy {
 
     /// Judges a request that only a handshake can be, by its method.
     fn answer_handshake(self: &Arc<Self>, facts: &Facts<'_>) -> HeadersOutcome {
-        let mut judgement = Evaluation::new(self, facts);
-        judgement.path = Outcome::Pass;
-        let step = match judgement.unsigned_handshake(facts) {
-            Some(candidate) => judgement.answer_handshake(facts, candidate),
-            None => AfterHeaders::Settled(judgement.settle(Err(Reason::HandshakeRefused))),
+        let mut evaluation = Evaluation::new(self, facts);
+        evaluation.path = Outcome::Pass;
+        let step = match evaluation.unsigned_handshake(facts) {
+            Some(candidate) => evaluation.answer_handshake(facts, candidate),
+            None => AfterHeaders::Settled(evaluation.settle(Err(Reason::HandshakeRefused))),
         };
         HeadersOutcome { edits: self.edits(facts), step, policy: Some(self.clone()) }
     }

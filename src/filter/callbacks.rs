@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::{self, Configuration};
-use webhook_guard_core::decision::{Decision, Loudness, Reason};
+use webhook_guard_core::decision::{Decision, Level, Reason};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::reply::Reply;
@@ -289,8 +289,8 @@ impl Guard {
         }
         self.metrics.count(decision);
         match decision.log_line(request_id) {
-            Some((Loudness::Error, line)) => log::error!("{line}"),
-            Some((Loudness::Info, line)) => log::info!("{line}"),
+            Some((Level::Error, line)) => log::error!("{line}"),
+            Some((Level::Info, line)) => log::info!("{line}"),
             None => {}
         }
         if hostcalls::is_debug() {

@@ -26,21 +26,21 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// Counts a decision. A metric that the host refuses is not counted: it decides nothing.
-    pub(super) fn count(&self, ruling: &Decision) {
-        let (verdict, reason) = (ruling.verdict.code(), ruling.verdict.reason_code());
-        let policy = &ruling.record.policy;
+    pub(super) fn count(&self, decision: &Decision) {
+        let (verdict, reason) = (decision.verdict.code(), decision.verdict.reason_code());
+        let policy = &decision.record.policy;
         let name = policy.as_deref().unwrap_or(NO_POLICY);
         counted(&self.requests, (policy.clone(), verdict, reason), || {
             format!(
                 "policy=.={name};.;verdict=.={verdict};.;reason=.={reason};.;webhook_guard_requests_total"
             )
         });
-        for id in &ruling.record.secret_ids {
+        for id in &decision.record.secret_ids {
             counted(&self.secrets, (policy.clone(), id.clone()), || {
                 format!("policy=.={name};.;secret_id=.={id};.;webhook_guard_secret_used_total")
             });
         }
-        if let Some(bytes) = ruling.record.body_bytes {
+        if let Some(bytes) = decision.record.body_bytes {
             let define = || hostcalls::define_metric(Metric::Histogram, "webhook_guard_body_bytes").ok();
             if let Some(id) = self.body_bytes.get().or_else(define) {
                 self.body_bytes.set(Some(id));

@@ -63,7 +63,7 @@ fn request(row: &str) -> Request {
     request
 }
 
-fn ruling(policies: &PolicySet, row: &str) -> Option<Decision> {
+fn decision(policies: &PolicySet, row: &str) -> Option<Decision> {
     request(row).judge(policies, Framing::Undeclared, 3).1
 }
 
@@ -71,7 +71,7 @@ fn ruling(policies: &PolicySet, row: &str) -> Option<Decision> {
 fn check(configuration: &Value, rows: &[(&str, &str, &str)]) {
     let policies = policies(configuration);
     for (row, verdict, reason) in rows {
-        assert_eq!(codes(ruling(&policies, row).as_ref()), (*verdict, *reason), "{row}");
+        assert_eq!(codes(decision(&policies, row).as_ref()), (*verdict, *reason), "{row}");
     }
 }
 
@@ -532,8 +532,8 @@ fn tokens_and_forged_verdicts_are_taken_out_whatever_becomes_of_the_request() {
     }
 }
 
-fn status(ruling: Option<&Decision>) -> (u16, String) {
-    match ruling.map(|ruling| &ruling.verdict) {
+fn status(decision: Option<&Decision>) -> (u16, String) {
+    match decision.map(|decision| &decision.verdict) {
         Some(Verdict::Deny(denial)) => (denial.status, denial.allow.join(" ")),
         _ => (200, String::new()),
     }
@@ -559,7 +559,7 @@ fn a_policy_can_choose_its_statuses() {
         ("GET /elsewhere", 404, ""),
         ("GET /hooks | @route: unknown", 503, ""),
     ] {
-        assert_eq!(status(ruling(&policies, row).as_ref()), (expected, allow.to_owned()), "{row}");
+        assert_eq!(status(decision(&policies, row).as_ref()), (expected, allow.to_owned()), "{row}");
     }
 }
 
@@ -622,9 +622,9 @@ fn secrets_rotate_to_the_second() {
     ] {
         for (digest, key, expected) in [("SIG1", "key-one", old), ("SIG2", "key-two", new)] {
             let outcome = |policies, row: &str| {
-                let ruling = ruling(policies, row).unwrap();
-                let reason = ruling.verdict.reason_code().rsplit('_').next().unwrap().to_owned();
-                format!("{reason} {}", ruling.record.secret_ids.join(","))
+                let decision = decision(policies, row).unwrap();
+                let reason = decision.verdict.reason_code().rsplit('_').next().unwrap().to_owned();
+                format!("{reason} {}", decision.record.secret_ids.join(","))
             };
             let row = format!("POST /hooks | @now: {now} | x-hub-signature-256: sha256={digest} || {{}}");
             assert_eq!(outcome(&signed, &row), expected, "{row}");
@@ -646,8 +646,8 @@ fn the_record_says_who_and_how_far() {
     ]});
     let policies = policies(&configuration);
     let record = |row: &str| {
-        let ruling = ruling(&policies, row).unwrap();
-        let record = ruling.record;
+        let decision = decision(&policies, row).unwrap();
+        let record = decision.record;
         let text = |text: Option<std::sync::Arc<str>>| text.map_or("-".to_owned(), |text| text.to_string());
         let ids = record.secret_ids.join(",");
         let delivery = text(record.delivery_id.clone());
@@ -718,9 +718,9 @@ fn an_accepted_request_is_named_only_by_what_held() {
             None,
         ),
     ] {
-        let ruling = ruling(&policies, row).unwrap();
-        assert_eq!(ruling.verdict.code(), "allow", "{row}");
-        let told = (ruling.record.provider.as_deref(), ruling.record.delivery_id.as_deref());
+        let decision = decision(&policies, row).unwrap();
+        assert_eq!(decision.verdict.code(), "allow", "{row}");
+        let told = (decision.record.provider.as_deref(), decision.record.delivery_id.as_deref());
         assert_eq!(told, (provider, delivery_id), "{row}");
     }
 }
@@ -786,7 +786,7 @@ fn content_types_and_encodings_are_those_of_the_list() {
         ("content-type: application/json | content-encoding: gzip;q=1", "content_encoding_not_allowed"),
     ] {
         let row = format!("POST /hooks | {headers}");
-        assert_eq!(codes(ruling(&policies, &row).as_ref()).1, reason, "{row}");
+        assert_eq!(codes(decision(&policies, &row).as_ref()).1, reason, "{row}");
     }
     check(
         &single(&json!({"require": "nothing"})),
@@ -972,7 +972,7 @@ fn opens(configuration: &Value, rows: &[(&str, &str)]) {
     for (path, reason) in rows {
         let row = format!("POST {path} | x-token: token-0123456789");
         let verdict = if *reason == "ok" { "allow" } else { "deny" };
-        assert_eq!(codes(ruling(&policies, &row).as_ref()), (verdict, *reason), "{row}");
+        assert_eq!(codes(decision(&policies, &row).as_ref()), (verdict, *reason), "{row}");
     }
 }
 
@@ -1224,7 +1224,11 @@ fn a_route_reaches_no_policy_under_another_spelling_of_its_path() {
         ] {
             let row = format!("POST {path} | @route: lax | x-token: token-0123456789");
             let verdict = if reason == "ok" { "allow" } else { "deny" };
-            assert_eq!(codes(ruling(&policies, &row).as_ref()), (verdict, reason), "{row}: {configuration}");
+            assert_eq!(
+                codes(decision(&policies, &row).as_ref()),
+                (verdict, reason),
+                "{row}: {configuration}"
+            );
         }
     }
     // A route's own prefix is not known: what resolves a dot segment may leave it, even below the match.
@@ -1282,7 +1286,7 @@ fn what_is_left_alone_is_governed_in_no_reading() {
         "/hooks/admin#a",
     ] {
         assert_eq!(
-            codes(ruling(&policies, &format!("POST {path}")).as_ref()),
+            codes(decision(&policies, &format!("POST {path}")).as_ref()),
             ("deny", "path_malformed"),
             "{path}"
         );
@@ -1300,7 +1304,7 @@ fn what_is_left_alone_is_governed_in_no_reading() {
         "/hooks/..",
         "/a%3f",
     ] {
-        assert_eq!(codes(ruling(&policies, &format!("POST {path}")).as_ref()), ("leave", "-"), "{path}");
+        assert_eq!(codes(decision(&policies, &format!("POST {path}")).as_ref()), ("leave", "-"), "{path}");
     }
 }
 
@@ -1423,14 +1427,14 @@ fn an_authority_that_can_be_read_in_two_ways_is_refused_where_hosts_are_named() 
     }
     // Two headers, and none.
     let twice = format!("{} | :authority: evil", row("hooks.example.com"));
-    assert_eq!(codes(ruling(&both, &twice).as_ref()).1, "path_malformed");
+    assert_eq!(codes(decision(&both, &twice).as_ref()).1, "path_malformed");
     let mut none = request("POST /hooks/a | x-token: token-0123456789");
     none.headers.retain(|(name, _)| name != ":authority");
     assert_eq!(codes(none.judge(&both, Framing::Undeclared, 1).1.as_ref()).1, "path_malformed");
     // By route metadata as well.
     let by_route =
         "POST /hooks/a | :authority: hooks.example.com:80:81 | @route: lax | x-token: token-0123456789";
-    assert_eq!(codes(ruling(&both, by_route).as_ref()).1, "path_malformed");
+    assert_eq!(codes(decision(&both, by_route).as_ref()).1, "path_malformed");
 }
 
 #[test]
@@ -1502,7 +1506,7 @@ fn no_token_of_any_policy_is_logged_of_a_refused_request() {
         ("POST /token?token=token-0123456789&api.key=T&b;token=T", Some("/token?api.key=T&b;token=T")),
         ("POST /keep?kept=token-0123456789", None),
     ] {
-        assert_eq!(codes(ruling(&policies, row).as_ref()), ("allow", "ok"), "{row}");
+        assert_eq!(codes(decision(&policies, row).as_ref()), ("allow", "ok"), "{row}");
         assert_eq!(edited(row).as_deref(), target, "{row}");
     }
     let behind = "POST /header | x-envoy-original-path: /header?a;token=T";
@@ -1850,7 +1854,7 @@ fn held_until_overloaded(policies: &PolicySet, request: &Request) -> (Vec<BodyCh
         let opening = policies.open(&request.facts(&headers, false));
         match opening.step {
             AfterHeaders::AwaitBody(check) => held.push(check),
-            AfterHeaders::Settled(ruling) => return (held, ruling.verdict.reason_code()),
+            AfterHeaders::Settled(decision) => return (held, decision.verdict.reason_code()),
             AfterHeaders::Leave => return (held, "-"),
         }
     }
@@ -1873,7 +1877,7 @@ fn what_is_held_is_bounded_and_given_back() {
     // What needs no body goes on.
     assert_eq!(
         codes(
-            ruling(&policies, "POST /token | x-token: token-0123456789 | content-length: 2 || {}").as_ref()
+            decision(&policies, "POST /token | x-token: token-0123456789 | content-length: 2 || {}").as_ref()
         ),
         ("allow", "ok")
     );

@@ -224,19 +224,19 @@ fn no_request_panics_and_none_gets_through_by_accident() {
             false => random.one(&[&Framing::Declared, &Framing::Undeclared]),
         };
         let chunk = 1 + random.below(9);
-        let (_, ruling) = request.judge(policies, *framing, chunk);
+        let (_, decision) = request.judge(policies, *framing, chunk);
         let whole = request.judge(policies, *framing, usize::MAX).1;
         assert_eq!(
             codes(whole.as_ref()),
-            codes(ruling.as_ref()),
+            codes(decision.as_ref()),
             "round {round}, chunks of {chunk}: {request:?}"
         );
         // Nothing here knows a secret: what is let through is let through by its address, or by a policy that asks nothing.
-        if let Some(ruling) = ruling.filter(|ruling| ruling.verdict.code() == "allow") {
+        if let Some(decision) = decision.filter(|decision| decision.verdict.code() == "allow") {
             request.source = None;
-            assert!(ruling.record.secret_ids.is_empty(), "round {round}: {request:?}");
+            assert!(decision.record.secret_ids.is_empty(), "round {round}: {request:?}");
             let (_, again) = request.judge(policies, *framing, chunk);
-            let policy = ruling.record.policy.unwrap();
+            let policy = decision.record.policy.unwrap();
             let is_open = ["open", "a"].contains(&policy.as_ref());
             assert_eq!(codes(again.as_ref()).0 == "allow", is_open, "round {round}: {policy}: {request:?}");
         }
@@ -323,7 +323,7 @@ fn chunking_never_changes_the_verdict_of_a_signed_body() {
                 rest = tail;
                 match check.update(chunk) {
                     std::ops::ControlFlow::Continue(next) => check = next,
-                    std::ops::ControlFlow::Break(ruling) => break ruling.verdict.reason_code(),
+                    std::ops::ControlFlow::Break(decision) => break decision.verdict.reason_code(),
                 }
             };
             assert_eq!(reason, expected, "round {round}, {} bytes", body.len());
@@ -409,8 +409,8 @@ fn no_disguise_of_a_strict_path_reaches_the_laxer_policy_around_it() {
             body: Vec::new(),
         };
         for policies in &sets {
-            let (_, ruling) = request.judge(policies, Framing::HeadersOnly, 1);
-            assert_eq!(codes(ruling.as_ref()).0, "deny", "round {round}: {request:?}");
+            let (_, decision) = request.judge(policies, Framing::HeadersOnly, 1);
+            assert_eq!(codes(decision.as_ref()).0, "deny", "round {round}: {request:?}");
         }
     }
 }

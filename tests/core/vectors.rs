@@ -516,16 +516,16 @@ fn every_vector_has_its_verdict_under_every_chunking() {
             _ => vec![1, 63, 64, 65, 4096, 65536, length],
         };
         for chunk in chunks {
-            let (_, ruling) = delivery.request.judge(&policies, Framing::Undeclared, chunk);
-            let (_, reason) = codes(ruling.as_ref());
+            let (_, decision) = delivery.request.judge(&policies, Framing::Undeclared, chunk);
+            let (_, reason) = codes(decision.as_ref());
             assert_eq!(
                 reason, vector["expect"],
                 "{}: {} in chunks of {chunk}",
                 delivery.provider, vector["name"]
             );
         }
-        let (_, ruling) = delivery.request.judge(&policies, Framing::Declared, 64);
-        let (_, reason) = codes(ruling.as_ref());
+        let (_, decision) = delivery.request.judge(&policies, Framing::Declared, 64);
+        let (_, reason) = codes(decision.as_ref());
         assert_eq!(reason, vector["expect"], "{}: {} of declared length", delivery.provider, vector["name"]);
     }
     let catalogue = catalogue();

@@ -41,7 +41,7 @@ pub(crate) struct ExplainArguments {
     format: Format,
 }
 
-/// One step of the judgement.
+/// One step of the evaluation.
 struct Step {
     name: String,
     /// How deep it stands in the requirement.
@@ -105,17 +105,18 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
         route_policy: arguments.route_policy.as_deref(),
         now,
     };
-    let ruling = judge::judge(&configuration.policies, &capture, circumstances);
+    let decision = judge::judge(&configuration.policies, &capture, circumstances);
     let headers = capture.headers();
     let facts = circumstances.facts(&headers, !capture.body.is_empty());
-    let governing = ruling.as_ref().and_then(|ruling| ruling.record.policy.as_deref());
+    let governing = decision.as_ref().and_then(|decision| decision.record.policy.as_deref());
     let candidates = candidates(&configuration.policies, &facts, governing);
     let chosen = configuration.policies.iter().find(|policy| Some(policy.name.as_ref()) == governing);
     let steps = chosen.map_or(Vec::new(), |policy| {
-        ruling.as_ref().map_or(Vec::new(), |ruling| steps(policy, ruling, &facts, &capture.body))
+        decision.as_ref().map_or(Vec::new(), |decision| steps(policy, decision, &facts, &capture.body))
     });
-    let is_good =
-        ruling.as_ref().is_none_or(|ruling| !matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Report(_)));
+    let is_good = decision
+        .as_ref()
+        .is_none_or(|decision| !matches!(decision.verdict, Verdict::Deny(_) | Verdict::Report(_)));
     let target = without_tokens(&configuration.policies, &capture.target);
     let request = format!("{} {target} for {}", capture.method, capture.authority);
     let text = match arguments.format {
@@ -132,7 +133,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
                     "outcome": step.outcome.word(),
                     "reason": step.outcome.reason(),
                 })).collect::<Vec<Value>>(),
-                "verdict": verdict_json(ruling.as_ref()),
+                "verdict": verdict_json(decision.as_ref()),
             });
             Text::json(&report)
         }
@@ -147,7 +148,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
             if !steps.is_empty() {
                 text = text.painted(Tone::Strong, "checks").own("\n").and(&steps_table(&steps).text());
             }
-            let verdict = verdict_text(ruling.as_ref(), chosen);
+            let verdict = verdict_text(decision.as_ref(), chosen);
             text.painted(Tone::Strong, "verdict").own("   ").and(&verdict).own("\n")
         }
     };
@@ -236,18 +237,18 @@ fn patterns(rule: &Match) -> String {
 }
 
 /// Every check of a policy, also those that the gateway does not come to because a cheaper one has failed. What the core
-/// has decided is taken from its ruling; beside it stands what each check says by itself.
-fn steps(policy: &Policy, ruling: &Decision, facts: &Facts<'_>, body: &[u8]) -> Vec<Step> {
-    let reason = match &ruling.verdict {
+/// has decided is taken from its decision; beside it stands what each check says by itself.
+fn steps(policy: &Policy, decision: &Decision, facts: &Facts<'_>, body: &[u8]) -> Vec<Step> {
+    let reason = match &decision.verdict {
         Verdict::Deny(denial) => Some(denial.reason),
         Verdict::Report(reason) => Some(*reason),
         Verdict::Allow(_) | Verdict::Answer(_) => None,
     };
-    let is_answer = matches!(ruling.verdict, Verdict::Answer(_));
+    let is_answer = matches!(decision.verdict, Verdict::Answer(_));
     let is_handshake = is_answer || reason == Some(Reason::HandshakeRefused);
     // A handshake that the provider signs is judged like a delivery, and what it presents is on record.
     let was_asked = |step: &CheckStep| step.kind == CheckKind::Signature && step.outcome != Trail::Skip;
-    let is_unsigned = is_handshake && !ruling.record.trail.iter().any(was_asked);
+    let is_unsigned = is_handshake && !decision.record.trail.iter().any(was_asked);
     let mut steps = Vec::new();
     let mut step = |name: &str, outcome| steps.push(Step { name: name.to_owned(), depth: 0, outcome });
     if reason == Some(Reason::UpgradeNotAllowed) {
@@ -280,7 +281,7 @@ fn steps(policy: &Policy, ruling: &Decision, facts: &Facts<'_>, body: &[u8]) -> 
     let fits = reason != Some(Reason::BodyTooLarge) && length <= policy.max_body_bytes;
     step("max_body_bytes", ask(fits, Reason::BodyTooLarge));
     if let Some(requirement) = &policy.requirement {
-        let trail = &ruling.record.trail;
+        let trail = &decision.record.trail;
         let tree = Asked { policy, facts, body, reason, is_unsigned, trail };
         tree.judge(requirement, 0, &mut steps);
     }
@@ -440,17 +441,17 @@ fn steps_table(steps: &[Step]) -> Table {
     table
 }
 
-fn verdict_json(ruling: Option<&Decision>) -> Value {
-    let Some(ruling) = ruling else { return json!({"verdict": "leave", "reason": "-"}) };
-    let record = &ruling.record;
-    let status = match &ruling.verdict {
+fn verdict_json(decision: Option<&Decision>) -> Value {
+    let Some(decision) = decision else { return json!({"verdict": "leave", "reason": "-"}) };
+    let record = &decision.record;
+    let status = match &decision.verdict {
         Verdict::Deny(denial) => Some(denial.status),
         Verdict::Answer(reply) => Some(reply.status),
         Verdict::Allow(_) | Verdict::Report(_) => None,
     };
     json!({
-        "verdict": ruling.verdict.code(),
-        "reason": ruling.verdict.reason_code(),
+        "verdict": decision.verdict.code(),
+        "reason": decision.verdict.reason_code(),
         "status": status,
         "policy": record.policy.as_deref(),
         "provider": record.provider.as_deref(),
@@ -460,13 +461,13 @@ fn verdict_json(ruling: Option<&Decision>) -> Value {
     })
 }
 
-fn verdict_text(ruling: Option<&Decision>, chosen: Option<&Policy>) -> Text {
+fn verdict_text(decision: Option<&Decision>, chosen: Option<&Policy>) -> Text {
     let text = Text::default();
-    let Some(ruling) = ruling else {
+    let Some(decision) = decision else {
         return text
             .own("left alone: no policy governs it, and the configuration says `\"unmatched\": \"pass\"`");
     };
-    match &ruling.verdict {
+    match &decision.verdict {
         Verdict::Allow(_) => text.painted(Tone::Good, "allow: forwarded to the upstream"),
         Verdict::Answer(reply) => {
             text.painted(Tone::Good, format!("answer {}: a handshake, answered by the gateway", reply.status))

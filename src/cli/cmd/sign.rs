@@ -277,8 +277,8 @@ impl SignArguments {
             signer::change_one_byte(&mut capture.body);
         }
         let circumstances = Circumstances { source: None, route_policy: None, now };
-        let ruling = judge::judge(&configuration.policies, &capture, circumstances);
-        let expected = Expected::from(ruling.as_ref());
+        let decision = judge::judge(&configuration.policies, &capture, circumstances);
+        let expected = Expected::from(decision.as_ref());
         match (self.tamper, expected) {
             (None, Expected::Forwarded) | (Some(_), Expected::Refused(..)) => {}
             (None, Expected::Refused(status, reason)) => {

@@ -454,9 +454,10 @@ impl Bench<'_> {
     fn judge(&self, capture: &Capture, source: IpAddr, now: Millis) -> (Expected, Option<String>) {
         let source = source.to_string();
         let circumstances = Circumstances { source: Some(&source), route_policy: None, now };
-        let ruling = judge::judge(self.policies, capture, circumstances);
-        let policy = ruling.as_ref().and_then(|ruling| ruling.record.policy.as_deref().map(str::to_owned));
-        (Expected::from(ruling.as_ref()), policy)
+        let decision = judge::judge(self.policies, capture, circumstances);
+        let policy =
+            decision.as_ref().and_then(|decision| decision.record.policy.as_deref().map(str::to_owned));
+        (Expected::from(decision.as_ref()), policy)
     }
 
     /// Makes a delivery, has it judged and sends it. A flaw that the policy does not mind is none.

@@ -1,6 +1,6 @@
 //! What should become of a request, and what became of it.
 //!
-//! Responsible for comparing the core's ruling with a gateway's answer. The answer never tells the reason, so status
+//! Responsible for comparing the core's decision with a gateway's answer. The answer never tells the reason, so status
 //! and form are all there is to compare.
 
 use crate::delivery::transport::Response;
@@ -21,9 +21,9 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// What follows from a ruling; a request that no policy governs and that is left alone is forwarded.
-    pub(crate) fn from(ruling: Option<&Decision>) -> Self {
-        match ruling.map(|ruling| &ruling.verdict) {
+    /// What follows from a decision; a request that no policy governs and that is left alone is forwarded.
+    pub(crate) fn from(decision: Option<&Decision>) -> Self {
+        match decision.map(|decision| &decision.verdict) {
             None | Some(Verdict::Allow(_)) => Self::Forwarded,
             Some(Verdict::Report(reason)) => Self::Reported(*reason),
             Some(Verdict::Answer(reply)) => Self::Answered(reply.status),

@@ -14,7 +14,7 @@ use crate::signature::{End, Running};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// A policy's judgement in the making.
+/// A policy's evaluation in the making.
 #[derive(Debug)]
 pub(super) struct Evaluation {
     policy: Arc<Policy>,
@@ -116,7 +116,7 @@ impl Evaluation {
         AfterHeaders::Settled(self.answered(answer.unwrap_or(Err(()))))
     }
 
-    /// Ends the judgement of a handshake.
+    /// Ends the evaluation of a handshake.
     fn answered(self, answer: Result<Reply, ()>) -> Decision {
         match answer {
             Ok(reply) => Decision { verdict: Verdict::Answer(reply), record: self.record(false) },
@@ -268,18 +268,18 @@ impl Evaluation {
         // Exactly: a vector that grows has room for four.
         handshakes.shrink_to_fit();
         let share = budget.share();
-        let mut check = BodyCheck { judgement: self, seen: 0, handshakes, could_be_signed: true, share };
+        let mut check = BodyCheck { evaluation: self, seen: 0, handshakes, could_be_signed: true, share };
         if facts.ends_with_headers {
             let body = Some(Vec::new());
             return AfterHeaders::Settled(check.finish(End { now: facts.now, body }));
         }
         match check.keep(0) {
             true => AfterHeaders::AwaitBody(check),
-            false => AfterHeaders::Settled(check.judgement.settle(Err(Reason::Overloaded))),
+            false => AfterHeaders::Settled(check.evaluation.settle(Err(Reason::Overloaded))),
         }
     }
 
-    /// Ends the judgement.
+    /// Ends the evaluation.
     pub(super) fn settle(self, outcome: Result<(), Reason>) -> Decision {
         let is_accepted = outcome.is_ok();
         Decision { verdict: self.policy.rule(outcome), record: self.record(is_accepted) }
@@ -346,7 +346,7 @@ enum Kind {
 /// A request whose body decides: by its signature, or only by its length.
 #[derive(Debug)]
 pub struct BodyCheck {
-    judgement: Evaluation,
+    evaluation: Evaluation,
     seen: u64,
     /// What the request could be beside a delivery.
     handshakes: Vec<Candidate>,
@@ -357,15 +357,15 @@ pub struct BodyCheck {
 }
 
 impl BodyCheck {
-    /// Takes the next bytes of the body. Breaks with the ruling when the body is larger than the policy admits, or what
+    /// Takes the next bytes of the body. Breaks with the decision when the body is larger than the policy admits, or what
     /// must be kept of it is more than may be.
     pub fn update(mut self, chunk: &[u8]) -> ControlFlow<Decision, Self> {
         self.seen = self.seen.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-        if self.seen > self.judgement.policy.max_body_bytes {
+        if self.seen > self.evaluation.policy.max_body_bytes {
             return ControlFlow::Break(self.settle(Err(Reason::BodyTooLarge)));
         }
         self.could_be_signed = self.could_be_signed && chunk.iter().all(may_be_signed);
-        for running in self.judgement.running_mut() {
+        for running in self.evaluation.running_mut() {
             running.update(chunk);
         }
         for candidate in &mut self.handshakes {
@@ -374,18 +374,18 @@ impl BodyCheck {
         self.or_overloaded(0)
     }
 
-    /// To be called when the last bytes have been taken. Breaks with the ruling where the whole body is needed and there
+    /// To be called when the last bytes have been taken. Breaks with the decision where the whole body is needed and there
     /// is no room for it.
     pub fn close(self) -> ControlFlow<Decision, Self> {
         let length = usize::try_from(self.seen).unwrap_or(usize::MAX);
-        let whole = length.saturating_mul(self.judgement.needing_body());
+        let whole = length.saturating_mul(self.evaluation.needing_body());
         self.or_overloaded(whole)
     }
 
     /// Whether [`BodyCheck::finish`] needs the whole body once more.
     #[must_use]
     pub fn needs_body(&self) -> bool {
-        self.judgement.needing_body() > 0
+        self.evaluation.needing_body() > 0
     }
 
     fn or_overloaded(mut self, more: usize) -> ControlFlow<Decision, Self> {
@@ -398,7 +398,7 @@ impl BodyCheck {
     /// Takes from the budget what is kept now, and so many bytes more. False where it does not have them.
     fn keep(&mut self, more: usize) -> bool {
         let values = self.handshakes.iter().map(Candidate::kept_bytes);
-        let parts = [heap(&self.handshakes), self.judgement.kept_bytes()];
+        let parts = [heap(&self.handshakes), self.evaluation.kept_bytes()];
         let kept = parts.into_iter().chain(values).fold(0, usize::saturating_add);
         self.share.resize(kept.saturating_add(size_of::<Self>()).saturating_add(more))
     }
@@ -411,13 +411,13 @@ impl BodyCheck {
             return self.settle(Err(Reason::HostFault));
         }
         let could_be_signed = self.could_be_signed && (1..=MOST_SIGNED).contains(&length);
-        let has_expired = self.judgement.expire_tokens(end.now);
-        self.judgement.finish_signatures(&mut end, could_be_signed);
-        match self.judgement.state() {
+        let has_expired = self.evaluation.expire_tokens(end.now);
+        self.evaluation.finish_signatures(&mut end, could_be_signed);
+        match self.evaluation.state() {
             State::Held => match self.answer() {
                 Some(answer) => {
-                    self.judgement.record.body_bytes = Some(self.seen);
-                    self.judgement.answered(answer)
+                    self.evaluation.record.body_bytes = Some(self.seen);
+                    self.evaluation.answered(answer)
                 }
                 None => self.settle(Ok(())),
             },
@@ -431,26 +431,26 @@ impl BodyCheck {
     /// The answer, where the request is a handshake that the provider's own check let through.
     fn answer(&mut self) -> Option<Result<Reply, ()>> {
         let candidates = std::mem::take(&mut self.handshakes);
-        let leaf = self.judgement.policy.handshakes.as_ref()?.leaf;
-        let secret = self.judgement.progress.get(leaf)?.signer?;
-        let key = self.judgement.policy.signature(leaf)?.secrets.get(secret).map(|secret| &secret.value);
+        let leaf = self.evaluation.policy.handshakes.as_ref()?.leaf;
+        let secret = self.evaluation.progress.get(leaf)?.signer?;
+        let key = self.evaluation.policy.signature(leaf)?.secrets.get(secret).map(|secret| &secret.value);
         candidates.into_iter().find_map(|candidate| candidate.answer(key))
     }
 
     /// Whether nothing but the length is still in question: every check holds already.
     #[must_use]
     pub fn only_length_is_open(&self) -> bool {
-        self.judgement.state() == State::Held
+        self.evaluation.state() == State::Held
     }
 
     /// What there is to say about the request so far.
     #[must_use]
     pub fn record(&self) -> Record {
-        self.judgement.record(self.only_length_is_open())
+        self.evaluation.record(self.only_length_is_open())
     }
 
     fn settle(mut self, outcome: Result<(), Reason>) -> Decision {
-        self.judgement.record.body_bytes = Some(self.seen);
-        self.judgement.settle(outcome)
+        self.evaluation.record.body_bytes = Some(self.seen);
+        self.evaluation.settle(outcome)
     }
 }

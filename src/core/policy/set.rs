@@ -88,8 +88,8 @@ impl PolicySet {
     /// Judges a request by its headers.
     pub fn open(&self, facts: &Facts<'_>) -> HeadersOutcome {
         let mut opening = self.judge(facts);
-        if let AfterHeaders::Settled(ruling) = &opening.step
-            && matches!(ruling.verdict, Verdict::Deny(_) | Verdict::Answer(_))
+        if let AfterHeaders::Settled(decision) = &opening.step
+            && matches!(decision.verdict, Verdict::Deny(_) | Verdict::Answer(_))
         {
             self.redact(facts.headers, &mut opening.edits);
         }
@@ -122,11 +122,11 @@ impl PolicySet {
                     None => wrong_method(&policies, facts),
                 };
                 // One policy in report mode does not open what another closes.
-                if let AfterHeaders::Settled(ruling) = &mut opening.step
-                    && let Verdict::Report(reason) = ruling.verdict
+                if let AfterHeaders::Settled(decision) = &mut opening.step
+                    && let Verdict::Report(reason) = decision.verdict
                     && policies.iter().any(|policy| policy.mode == Mode::Enforce)
                 {
-                    ruling.verdict = Verdict::Deny(Denial::from(reason));
+                    decision.verdict = Verdict::Deny(Denial::from(reason));
                 }
                 opening.edits = edits(policies.iter().map(|policy| &***policy), facts);
                 opening
@@ -137,8 +137,8 @@ impl PolicySet {
             Choice::Refuse(reason) => {
                 let edits = identity_edits(facts);
                 let record = Record { trail: vec![CheckStep::path(Outcome::Fail)], ..Record::default() };
-                let ruling = Decision { verdict: Verdict::Deny(Denial::from(reason)), record };
-                HeadersOutcome { edits, step: AfterHeaders::Settled(ruling), policy: None }
+                let decision = Decision { verdict: Verdict::Deny(Denial::from(reason)), record };
+                HeadersOutcome { edits, step: AfterHeaders::Settled(decision), policy: None }
             }
         }
     }
@@ -221,25 +221,25 @@ fn wrong_method(policies: &[&Arc<Policy>], facts: &Facts<'_>) -> HeadersOutcome 
     let strictest = policies.iter().find(|policy| policy.mode == Mode::Enforce).or_else(|| policies.first());
     let Some(policy) = strictest else {
         let verdict = Verdict::Deny(Denial::from(Reason::HostFault));
-        let ruling = Decision { verdict, record: Record::default() };
+        let decision = Decision { verdict, record: Record::default() };
         return HeadersOutcome {
             edits: identity_edits(facts),
-            step: AfterHeaders::Settled(ruling),
+            step: AfterHeaders::Settled(decision),
             policy: None,
         };
     };
-    let mut judgement = Evaluation::new(policy, facts);
-    judgement.path = Outcome::Fail;
+    let mut evaluation = Evaluation::new(policy, facts);
+    evaluation.path = Outcome::Fail;
     if is_tunnel(facts) {
-        let ruling = judgement.settle(Err(Reason::UpgradeNotAllowed));
+        let decision = evaluation.settle(Err(Reason::UpgradeNotAllowed));
         return HeadersOutcome {
             edits: policy.edits(facts),
-            step: AfterHeaders::Settled(ruling),
+            step: AfterHeaders::Settled(decision),
             policy: Some((*policy).clone()),
         };
     }
-    let mut ruling = judgement.settle(Err(Reason::MethodNotAllowed));
-    if let Verdict::Deny(denial) = &mut ruling.verdict {
+    let mut decision = evaluation.settle(Err(Reason::MethodNotAllowed));
+    if let Verdict::Deny(denial) = &mut decision.verdict {
         denial.allow = policies
             .iter()
             .filter_map(|one| one.rule.as_ref())
@@ -250,7 +250,7 @@ fn wrong_method(policies: &[&Arc<Policy>], facts: &Facts<'_>) -> HeadersOutcome 
     }
     HeadersOutcome {
         edits: policy.edits(facts),
-        step: AfterHeaders::Settled(ruling),
+        step: AfterHeaders::Settled(decision),
         policy: Some((*policy).clone()),
     }
 }

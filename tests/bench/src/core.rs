@@ -200,7 +200,7 @@ impl Case {
         self.decided("ok")
     }
 
-    /// From the host's bytes to the ruling, which must have this reason: nanoseconds.
+    /// From the host's bytes to the decision, which must have this reason: nanoseconds.
     fn decided(&self, reason: &str) -> f64 {
         let configuration = read(&self.configuration());
         let map = self.headers().to_abi();
@@ -214,11 +214,11 @@ impl Case {
                 ends_with_headers: true,
             };
             match configuration.policies.open(&facts).step {
-                AfterHeaders::Settled(ruling) => Some(ruling),
+                AfterHeaders::Settled(decision) => Some(decision),
                 AfterHeaders::Leave | AfterHeaders::AwaitBody(_) => None,
             }
         };
-        let found = decide().map(|ruling: Decision| ruling.verdict.reason_code());
+        let found = decide().map(|decision: Decision| decision.verdict.reason_code());
         assert_eq!(found, Some(reason));
         best(|| drop(black_box(decide())))
     }
@@ -321,7 +321,7 @@ impl Dearest {
             let body = check.needs_body().then(|| self.body.clone());
             Some(check.finish(End { now: NOW, body }))
         };
-        let found = decide().map(|ruling: Decision| ruling.verdict.reason_code());
+        let found = decide().map(|decision: Decision| decision.verdict.reason_code());
         assert_eq!(found, Some("signature_mismatch"), "{}", self.name);
         best(|| drop(black_box(decide())))
     }

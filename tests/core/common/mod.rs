@@ -30,8 +30,8 @@ pub(crate) struct Request {
 }
 
 /// Verdict and reason in one word each.
-pub(crate) fn codes(ruling: Option<&Decision>) -> (&'static str, &'static str) {
-    ruling.map_or(("leave", "-"), |one| (one.verdict.code(), one.verdict.reason_code()))
+pub(crate) fn codes(decision: Option<&Decision>) -> (&'static str, &'static str) {
+    decision.map_or(("leave", "-"), |one| (one.verdict.code(), one.verdict.reason_code()))
 }
 
 impl Request {
@@ -49,7 +49,7 @@ impl Request {
         }
     }
 
-    /// What is changed in it, and what becomes of it: no ruling where it is left alone.
+    /// What is changed in it, and what becomes of it: no decision where it is left alone.
     pub(crate) fn judge(
         &self,
         policies: &PolicySet,
@@ -62,23 +62,23 @@ impl Request {
         }
         let headers = given.to_headers();
         let opening = policies.open(&self.facts(&headers, framing == Framing::HeadersOnly));
-        let ruling = match opening.step {
+        let decision = match opening.step {
             AfterHeaders::Leave => None,
-            AfterHeaders::Settled(ruling) => Some(ruling),
+            AfterHeaders::Settled(decision) => Some(decision),
             AfterHeaders::AwaitBody(check) => {
                 let end = self.body.chunks(chunk.max(1)).try_fold(check, |check, bytes| check.update(bytes));
                 Some(match end {
-                    ControlFlow::Break(ruling) => ruling,
+                    ControlFlow::Break(decision) => decision,
                     ControlFlow::Continue(check) => self.end(check),
                 })
             }
         };
-        (opening.edits, ruling)
+        (opening.edits, decision)
     }
 
     fn end(&self, check: BodyCheck) -> Decision {
         match check.close() {
-            ControlFlow::Break(ruling) => ruling,
+            ControlFlow::Break(decision) => decision,
             ControlFlow::Continue(check) => {
                 let body = check.needs_body().then(|| self.body.clone());
                 check.finish(End { now: self.ended.unwrap_or(self.now), body })
