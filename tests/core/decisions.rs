@@ -1532,6 +1532,12 @@ fn a_claim_that_no_tag_can_be_is_a_mismatch_before_the_body() {
             ("POST /hooks | x-hub-signature-256: sha256=00 || {}", "deny", "signature_mismatch"),
         ],
     );
+    // It is settled by the headers: nothing of it is kept.
+    let policies = policies(&single(&json!({"require": {"signature": github()}})));
+    let request = request(&format!("POST /hooks | x-hub-signature-256: sha256={long} || {{}}"));
+    let headers = request.to_headers();
+    assert!(matches!(policies.open(&request.facts(&headers, false)).step, AfterHeaders::Settled(_)));
+    assert_eq!(policies.held_bytes(), 0);
     // What else the headers tell comes first.
     let slack = signed(json!("/hooks"), json!({"provider": "slack", "secrets": secrets()}));
     let time = "x-slack-request-timestamp";
