@@ -8,6 +8,7 @@ use crate::hostcalls::{self, Buffer, Fault, Map};
 use crate::metrics::{self, Metrics};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
+use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
 use webhook_guard_core::budget::Held;
@@ -26,6 +27,9 @@ proxy_wasm::main! {{
 
 /// The body is copied into the VM in pieces of at most this many bytes: one large read grows its memory for good.
 const SLICE: usize = 65_536;
+
+/// What requests of any size need in passing: one slice, and as much again for headers and what is made of them.
+const ROOM: usize = 2 * SLICE;
 
 thread_local! {
     /// What is held for requests of every configuration in this VM: its memory is one.
@@ -99,6 +103,9 @@ fn configure() -> Result<Guard, String> {
     let mut configuration =
         config::parse(&bytes.unwrap_or_default(), &env).map_err(|error| error.to_string())?;
     HELD.with(|held| configuration.policies.count_held_in(held));
+    // The memory of a VM grows by pages and never shrinks: the room for a slice is taken now, and not when the first large
+    // body comes.
+    drop(black_box(Vec::<u8>::with_capacity(ROOM)));
     for warning in &configuration.warnings {
         log::warn!("configuration: {warning}");
     }
