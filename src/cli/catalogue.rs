@@ -4,19 +4,18 @@
 
 use crate::output::terminal::Failure;
 use serde_json::Value;
-use webhook_guard_core::catalogue::{Catalogue, Provider, Way};
+use webhook_guard_core::catalogue::{self, Provider, Way};
 use webhook_guard_core::check::token::TokenPlace;
 
 /// Reads all providers.
 pub(crate) fn all() -> Result<Vec<Provider>, Failure> {
-    Catalogue::load().and_then(|catalogue| catalogue.iter().collect()).map_err(broken)
+    catalogue::all().collect::<Result<_, _>>().map_err(broken)
 }
 
 /// Reads the provider of that name; a complaint where there is none.
 pub(crate) fn get(name: &str) -> Result<Provider, Failure> {
-    let catalogue = Catalogue::load().map_err(broken)?;
-    catalogue.get(name).map_err(broken)?.ok_or_else(|| {
-        let wrong = catalogue.unknown(name);
+    catalogue::get(name).map_err(broken)?.ok_or_else(|| {
+        let wrong = catalogue::unknown(name);
         Failure::new(format!("{wrong} (`webhook-guard providers` lists them)"))
     })
 }

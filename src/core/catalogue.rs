@@ -7,12 +7,14 @@ use crate::check::token::TokenPlace;
 use crate::handshake::Handshake;
 use crate::signature::field::Field;
 use crate::signature::{KeyForm, Scheme};
-use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_word, member_texts, near};
-use std::collections::BTreeMap;
+use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_word, near};
 use std::sync::Arc;
-use std::sync::OnceLock;
 
-const TEXT: &str = include_str!("catalogue.json");
+/// A block, and the name of its provider.
+type Named = (&'static str, &'static str);
+
+// `BLOCKS`, whole and as written, and `NEEDED`, what of each a check needs: made by build.rs.
+include!(concat!(env!("OUT_DIR"), "/blocks.rs"));
 
 /// What a provider's block may say.
 const KEYS: [&str; 14] = [
@@ -31,10 +33,6 @@ const KEYS: [&str; 14] = [
     "token",
     "delivery_id",
 ];
-
-/// All providers, each still as text: one policy needs one of them, and all of them take time to read.
-#[derive(Debug)]
-pub struct Catalogue(BTreeMap<&'static str, &'static str>);
 
 /// A provider.
 #[derive(Clone, Debug)]
@@ -123,109 +121,38 @@ impl Timestamp {
         [("signed", Self::Signed), ("unsigned", Self::Unsigned), ("none", Self::None)];
 }
 
-impl Catalogue {
-    /// The catalogue. The file is split into its blocks once.
-    ///
-    /// # Errors
-    /// The file is broken, which a test excludes.
-    pub fn load() -> Result<&'static Self, ConfigError> {
-        static CATALOGUE: OnceLock<Result<Catalogue, ConfigError>> = OnceLock::new();
-        let split = || {
-            let blocks = member_texts(TEXT);
-            blocks.map(Catalogue).map_err(|wrong| ConfigError { at: "providers".to_owned(), wrong })
-        };
-        CATALOGUE.get_or_init(split).as_ref().map_err(Clone::clone)
-    }
+/// The names of all providers, in order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NEEDED.iter().map(|(name, _)| *name)
+}
 
-    /// The names of all providers, in order.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.keys().copied()
-    }
+/// Reads all providers, in the order of their names; an error, with its place, for one that is broken.
+pub fn all() -> impl Iterator<Item = Result<Provider, ConfigError>> {
+    BLOCKS.iter().map(|(name, block)| provider(name, block))
+}
 
-    /// Reads all providers, in the order of their names; an error, with its place, for one that is broken.
-    pub fn iter(&self) -> impl Iterator<Item = Result<Provider, ConfigError>> {
-        self.0.iter().map(|(name, block)| self.read(name, block))
-    }
+/// Reads the provider of that name; nothing where there is none.
+///
+/// # Errors
+/// The block is broken, which a test excludes: the first thing that is wrong, with its place.
+pub fn get(name: &str) -> Result<Option<Provider>, ConfigError> {
+    find(BLOCKS, name).map(|(name, block)| provider(name, block)).transpose()
+}
 
-    /// Reads the provider of that name; nothing where there is none.
-    ///
-    /// # Errors
-    /// The block is broken, which a test excludes: the first thing that is wrong, with its place.
-    pub fn get(&self, name: &str) -> Result<Option<Provider>, ConfigError> {
-        let found = self.0.get_key_value(name);
-        found.map(|(name, block)| self.read(name, block)).transpose()
-    }
+/// The name that was probably meant by one that is not there.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    near(name, names())
+}
 
-    /// The name that was probably meant by one that is not there.
-    #[must_use]
-    pub fn nearest(&self, name: &str) -> Option<&'static str> {
-        near(name, self.names())
+/// The complaint about a name that is not there. It quotes no text that could be a secret in the wrong place.
+#[must_use]
+pub fn unknown(name: &str) -> Wrong {
+    if name.is_empty() {
+        return Wrong::EmptyText;
     }
-
-    /// The complaint about a name that is not there. It quotes no text that could be a secret in the wrong place.
-    #[must_use]
-    pub fn unknown(&self, name: &str) -> Wrong {
-        if name.is_empty() {
-            return Wrong::EmptyText;
-        }
-        let meant = self.nearest(name).map(str::to_owned);
-        Wrong::Provider((meant.is_some() || is_word(name)).then(|| name.to_owned()), meant)
-    }
-
-    /// What a check needs of the provider of that name; nothing where there is none. What else its block says is not
-    /// read: the filter has no use for it, nor room for the code.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
-    pub(crate) fn authentication(&self, name: &str) -> Result<Option<Authentication>, ConfigError> {
-        let found = self.0.get_key_value(name);
-        found
-            .map(|(name, block)| read(name, block, |object| self.read_authentication(block, object)))
-            .transpose()
-    }
-
-    fn read(&self, name: &'static str, block: &'static str) -> Result<Provider, ConfigError> {
-        read(name, block, |object| {
-            let Authentication { way, delivery_id, handshakes, block: way_block } =
-                self.read_authentication(block, object)?;
-            let text = |key: &str| object.get(key).map(|node| node.text().map(str::to_owned)).transpose();
-            Ok(Provider {
-                name,
-                title: object.required("title")?.filled_text()?.to_owned(),
-                documentation: object.required("documentation")?.filled_text()?.to_owned(),
-                addresses: text("addresses")?,
-                content_types: texts(&object.required("content_types")?)?,
-                event_type: text("event_type")?,
-                verified: object.required("verified")?.choice(&Evidence::NAMES)?,
-                deny_status: object.get("deny_status").map(|node| status(&node)).transpose()?,
-                timestamp: object.required("timestamp")?.choice(&Timestamp::NAMES)?,
-                setup: text("setup")?,
-                way,
-                delivery_id,
-                handshakes,
-                block,
-                way_block,
-            })
-        })
-    }
-
-    fn read_authentication(
-        &self,
-        block: &'static str,
-        object: &Object<'_>,
-    ) -> Result<Authentication, ConfigError> {
-        let handshakes = object.get("handshake").map(|node| Handshake::parse(&node)).transpose()?;
-        let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
-        let (kind, node) = object.exactly_one(&["scheme", "token", "same_as"], complaint)?;
-        if kind == "same_as" {
-            let name = node.text()?;
-            let model = self.authentication(name)?.ok_or_else(|| node.error(self.unknown(name)))?;
-            let handshakes = handshakes.unwrap_or(model.handshakes);
-            return Ok(Authentication { handshakes, ..model });
-        }
-        let (way, delivery_id) = way(kind, &node, object)?;
-        Ok(Authentication { way, delivery_id, handshakes: handshakes.unwrap_or_default(), block })
-    }
+    let meant = nearest(name).map(str::to_owned);
+    Wrong::Provider((meant.is_some() || is_word(name)).then(|| name.to_owned()), meant)
 }
 
 /// What a check needs of a provider.
@@ -234,8 +161,60 @@ pub(crate) struct Authentication {
     pub(crate) way: Way,
     pub(crate) delivery_id: Option<Field>,
     pub(crate) handshakes: Vec<Arc<Handshake>>,
-    /// The block that holds its `scheme` or `token`.
-    block: &'static str,
+    /// The provider whose block holds the `scheme` or `token`.
+    of: &'static str,
+}
+
+/// What a check needs of the provider of that name; nothing where there is none.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) fn authentication(name: &str) -> Result<Option<Authentication>, ConfigError> {
+    let found = find(NEEDED, name);
+    found.map(|(name, block)| read(name, block, |object| read_authentication(name, object))).transpose()
+}
+
+fn find(blocks: &'static [Named], name: &str) -> Option<Named> {
+    let place = blocks.binary_search_by_key(&name, |(name, _)| name).ok()?;
+    blocks.get(place).copied()
+}
+
+fn provider(name: &'static str, block: &'static str) -> Result<Provider, ConfigError> {
+    read(name, block, |object| {
+        let Authentication { way, delivery_id, handshakes, of } = read_authentication(name, object)?;
+        let text = |key: &str| object.get(key).map(|node| node.text().map(str::to_owned)).transpose();
+        Ok(Provider {
+            name,
+            title: object.required("title")?.filled_text()?.to_owned(),
+            documentation: object.required("documentation")?.filled_text()?.to_owned(),
+            addresses: text("addresses")?,
+            content_types: texts(&object.required("content_types")?)?,
+            event_type: text("event_type")?,
+            verified: object.required("verified")?.choice(&Evidence::NAMES)?,
+            deny_status: object.get("deny_status").map(|node| status(&node)).transpose()?,
+            timestamp: object.required("timestamp")?.choice(&Timestamp::NAMES)?,
+            setup: text("setup")?,
+            way,
+            delivery_id,
+            handshakes,
+            block,
+            way_block: find(BLOCKS, of).map_or(block, |(_, block)| block),
+        })
+    })
+}
+
+fn read_authentication(name: &'static str, object: &Object<'_>) -> Result<Authentication, ConfigError> {
+    let handshakes = object.get("handshake").map(|node| Handshake::parse(&node)).transpose()?;
+    let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
+    let (kind, node) = object.exactly_one(&["scheme", "token", "same_as"], complaint)?;
+    if kind == "same_as" {
+        let model = node.text()?;
+        let model = authentication(model)?.ok_or_else(|| node.error(unknown(model)))?;
+        let handshakes = handshakes.unwrap_or(model.handshakes);
+        return Ok(Authentication { handshakes, ..model });
+    }
+    let (way, delivery_id) = way(kind, &node, object)?;
+    Ok(Authentication { way, delivery_id, handshakes: handshakes.unwrap_or_default(), of: name })
 }
 
 /// Reads a block.
@@ -313,20 +292,24 @@ mod tests {
 
     #[test]
     fn every_provider_is_read_and_stands_there_once() {
-        let catalogue = Catalogue::load().unwrap();
-        for provider in catalogue.iter() {
+        for provider in all() {
             let provider = provider.unwrap_or_else(|error| panic!("{error}"));
             let relies_on_time = provider.scheme().is_some_and(|scheme| scheme.freshness.is_some());
             assert!(!relies_on_time || provider.timestamp == Timestamp::Signed, "{}", provider.name);
+            let needed = authentication(provider.name).unwrap().unwrap();
+            assert_eq!(format!("{:?}", needed.way), format!("{:?}", provider.way), "{}", provider.name);
+            assert_eq!(needed.delivery_id, provider.delivery_id, "{}", provider.name);
+            let shakes = |shakes: &[Arc<Handshake>]| format!("{shakes:?}");
+            assert_eq!(shakes(&needed.handshakes), shakes(&provider.handshakes), "{}", provider.name);
         }
-        let Json::Object(members) = Json::read(TEXT.as_bytes()).unwrap() else { panic!("no object") };
-        assert_eq!(members.len(), catalogue.names().count());
+        let text = include_bytes!("catalogue.json");
+        let Json::Object(members) = Json::read(text).unwrap() else { panic!("no object") };
+        assert_eq!(members.len(), names().count());
     }
 
     #[test]
     fn the_same_as_another_is_verified_alike_and_keeps_its_own_facts() {
-        let catalogue = Catalogue::load().unwrap();
-        let [clerk, svix] = ["clerk", "svix"].map(|name| catalogue.get(name).unwrap().unwrap());
+        let [clerk, svix] = ["clerk", "svix"].map(|name| get(name).unwrap().unwrap());
         assert_eq!(clerk.title, "Clerk");
         assert_eq!(format!("{:?}", clerk.way), format!("{:?}", svix.way));
         assert_eq!(clerk.way_block(), svix.block());
@@ -335,19 +318,18 @@ mod tests {
 
     #[test]
     fn a_broken_block_is_told_with_its_place() {
-        let block = r#"{"title": "T", "token": {"header": "no header"}}"#;
-        let catalogue = Catalogue(BTreeMap::from([("x", block), ("y", r#"{"same_as": "z"}"#)]));
-        let said = |name| catalogue.get(name).unwrap_err().to_string();
-        assert!(said("x").starts_with("providers.x.token.header: "), "{}", said("x"));
-        assert!(said("y").starts_with("providers.y.same_as: "), "{}", said("y"));
+        let said = |block| provider("x", block).unwrap_err().to_string();
+        let header = said(r#"{"title": "T", "token": {"header": "no header"}}"#);
+        assert!(header.starts_with("providers.x.token.header: "), "{header}");
+        let model = said(r#"{"same_as": "z"}"#);
+        assert!(model.starts_with("providers.x.same_as: "), "{model}");
     }
 
     #[test]
     fn a_name_that_is_not_there_has_a_nearest_one() {
-        let catalogue = Catalogue::load().unwrap();
-        assert!(catalogue.get("githb").unwrap().is_none());
-        assert_eq!(catalogue.nearest("githb"), Some("github"));
-        let secret = catalogue.unknown("whsec_0123456789abcdef0123456789abcdef");
+        assert!(get("githb").unwrap().is_none());
+        assert_eq!(nearest("githb"), Some("github"));
+        let secret = unknown("whsec_0123456789abcdef0123456789abcdef");
         assert_eq!(secret, Wrong::Provider(None, None));
     }
 }

@@ -10,5 +10,5 @@ mod node;
 pub use error::{ConfigError, Warning, Wrong};
 
 pub(crate) use error::Faults;
-pub(crate) use json::{Json, member_texts};
+pub(crate) use json::Json;
 pub(crate) use node::{Node, Object, first_fault, is_header_name, is_word, near};

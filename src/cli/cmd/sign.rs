@@ -18,7 +18,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use webhook_guard_core::catalogue::Catalogue;
+use webhook_guard_core::catalogue;
 use webhook_guard_core::check::token::TokenPlace;
 use webhook_guard_core::config::{self, ConfigError, Configuration, Wrong};
 use webhook_guard_core::policy::{Check, PolicyCheck};
@@ -131,11 +131,7 @@ impl SignArguments {
     fn refuse_public_keys(&self) -> Result<(), Failure> {
         // What is wrong with a provider's name or a scheme is said where the configuration is read.
         let scheme = match (&self.provider, self.own_scheme()?) {
-            (Some(name), _) => Catalogue::load()
-                .and_then(|all| all.get(name))
-                .ok()
-                .flatten()
-                .and_then(|one| one.scheme().cloned()),
+            (Some(name), _) => catalogue::get(name).ok().flatten().and_then(|one| one.scheme().cloned()),
             (None, Some(json)) => {
                 Scheme::from_json(json.to_string().as_bytes()).ok().map(|(scheme, _)| scheme)
             }

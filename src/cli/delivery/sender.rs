@@ -2,7 +2,7 @@
 //!
 //! Responsible for taking that from the catalogue, and for a small body of a content type.
 
-use webhook_guard_core::catalogue::Catalogue;
+use webhook_guard_core::catalogue;
 
 /// What every sender is taken to send that the catalogue does not know.
 const CONTENT_TYPE: &str = "application/json";
@@ -22,7 +22,7 @@ pub(crate) struct Sender {
 impl Sender {
     /// The habits of a provider of the catalogue, or of anyone.
     pub(crate) fn of(provider: Option<&str>) -> Self {
-        let provider = provider.and_then(|name| Catalogue::load().ok()?.get(name).ok()?);
+        let provider = provider.and_then(|name| catalogue::get(name).ok()?);
         let (content_types, event_header) =
             provider.map(|one| (one.content_types, one.event_type)).unwrap_or_default();
         let content_type = content_types.into_iter().next().unwrap_or_else(|| CONTENT_TYPE.to_owned());

@@ -5,7 +5,7 @@
 use super::requirement::fingerprints;
 use super::secret::{self, Material};
 use super::{Reader, SigningKey};
-use crate::catalogue::{Authentication, Catalogue, Way};
+use crate::catalogue::{self, Authentication, Way};
 use crate::check::token::TokenCheck;
 use crate::handshake::Handshake;
 use crate::policy::{Check, PolicyCheck};
@@ -82,9 +82,8 @@ fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
     let (kind, node) = object.exactly_one(&["provider", "scheme"], complaint)?;
     if kind == "provider" {
         let name = node.filled_text()?;
-        let catalogue = Catalogue::load()?;
         let Authentication { way, delivery_id, handshakes, .. } =
-            catalogue.authentication(name)?.ok_or_else(|| node.error(catalogue.unknown(name)))?;
+            catalogue::authentication(name)?.ok_or_else(|| node.error(catalogue::unknown(name)))?;
         return Ok(Some(Source { node, provider: Some(Arc::from(name)), way, delivery_id, handshakes }));
     }
     Ok(Scheme::parse(&node)?.map(|(scheme, form)| Source {

@@ -7,8 +7,6 @@ use super::error::{ConfigError, Wrong};
 use prost::Message as _;
 use prost_types::{Struct, Value, value::Kind};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// A JSON value. An object keeps its members as they came, duplicates included.
@@ -51,16 +49,6 @@ impl Json {
             Self::Object(_) => "an object",
         }
     }
-}
-
-/// The members of a JSON object by name, each as its own text and not read yet. Of two of one name the last counts.
-///
-/// # Errors
-/// The text is no JSON object.
-pub(crate) fn member_texts(text: &str) -> Result<BTreeMap<&str, &str>, Wrong> {
-    let members: BTreeMap<&str, &RawValue> =
-        serde_json::from_str(text).map_err(|error| Wrong::NotJson(error.to_string()))?;
-    Ok(members.into_iter().map(|(name, value)| (name, value.get())).collect())
 }
 
 impl From<Struct> for Json {
