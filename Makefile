@@ -2,21 +2,25 @@
 # wasm target of a rustup toolchain, which rustup keeps beside its toolchain.
 # cargo works where the caller's CARGO_TARGET_DIR, CARGO_HOME and configuration say. What others take up (the module, the
 # programs) stands in target/ all the same: .ci/build puts it there. RUSTFLAGS is for native code; the module has its own.
+# `make demo GUARD=native` takes the dynamic module instead of the Wasm module.
+GUARD  ?= wasm
+export GUARD
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
 DEBIAN := target/tools/debian
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
-.PHONY: help docs demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-compose wasm bench lint fmt clean
+.PHONY: help docs demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
+	wasm native native-panics bench lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: wasm cli $(VENV)/.installed ## real webhooks through a real Envoy: which passed, which were refused, and why
+demo: $(GUARD) cli $(VENV)/.installed ## real webhooks through a real Envoy: which passed, which were refused, and why
 	@$(PYTHON) tests/demo.py
 
-test: test-native test-envoy test-gateways ## all tests, from nothing
+test: test-native test-envoy test-envoy-native test-gateways ## all tests, from nothing
 
 test-native: ## the core: vectors, decisions, configurations, properties
 	cargo test --locked
@@ -26,6 +30,10 @@ catalogue: ## one line a provider: its vectors, and how it was verified
 
 test-envoy: wasm cli rig $(VENV)/.installed ## the module in a real Envoy; the schema; README and docs
 	$(PYTHON) -m pytest tests/envoy tests/schema tests/docs -q
+
+test-envoy-native: export GUARD := native
+test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed ## the dynamic module under the same tests
+	$(PYTHON) -m pytest tests/envoy -q
 
 test-gateways: wasm $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
@@ -41,6 +49,12 @@ cli: ## the command line: target/cli/webhook-guard
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
+
+native: ## the dynamic module: target/native/libwebhook_guard.so
+	@.ci/native native
+
+native-panics: # the same with a panic on request, for tests: target/native-panics/libwebhook_guard.so
+	@.ci/native native-panics --features panic-for-tests
 
 image: wasm ## the module as an OCI image layout: target/image/
 	@.ci/image
@@ -60,6 +74,7 @@ lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/bench/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --package webhook-guard-native --lib --features panic-for-tests -- -D warnings
 	.ci/wasm clippy
 
 docs: $(VENV)/.installed ## writes what README and docs/ show of something else: tables and pictures

@@ -1,16 +1,30 @@
-"""What all tests share: the module must be there, and a failure shows what Envoy had to say."""
+"""What all tests share: the module must be there, a failure shows what Envoy had to say, and what only one of the two
+forms of the guard has is tested with that one alone."""
 
 import pytest
 
 pytest.register_assert_rewrite("harness.gateway")
 
-from harness.envoy import find_module  # noqa: E402  (the line above has to come first)
+from harness.envoy import GUARD, find_module, find_native  # noqa: E402  (the line above has to come first)
 from harness.gateway import Gateway  # noqa: E402
 
 
 def pytest_sessionstart() -> None:
     if not find_module().exists():
         pytest.exit(f"no module at {find_module()}: run `make wasm` first, or set WEBHOOK_GUARD_WASM", returncode=2)
+    if GUARD == "native" and not find_native().exists():
+        pytest.exit(f"no module at {find_native()}: run `make native` first, or set WEBHOOK_GUARD_NATIVE", returncode=2)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "only(guard, why): what this tests has no counterpart in the other form of the guard")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for only in item.iter_markers("only"):
+            if only.args[0] != GUARD:
+                item.add_marker(pytest.mark.skip(reason=f"only {only.args[0]}: {only.args[1]}"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -36,7 +36,9 @@ pub struct Configuration {
 
 /// What every part of the configuration is read with.
 pub(crate) struct Reader<'e> {
-    env: &'e dyn Fn(&str) -> Option<String>,
+    sources: &'e SecretSources<'e>,
+    /// The variables that the configuration says it reads; nothing where it does not say.
+    environment: Option<Vec<String>>,
     faults: &'e Faults,
     warnings: Vec<Warning>,
     /// What may be held for requests whose body is awaited.
@@ -89,13 +91,49 @@ impl Reader<'_> {
     }
 }
 
+/// The content of a file, by its path; or why it cannot be had, which quotes nothing of it.
+pub type ReadFile<'s> = dyn Fn(&str) -> Result<String, &'static str> + 's;
+
+/// Where secrets are that a configuration only names.
+pub struct SecretSources<'s> {
+    /// The value of an environment variable; nothing where it is not set.
+    pub variable: &'s dyn Fn(&str) -> Option<String>,
+    /// How a file is read; nothing where there are none.
+    pub file: Option<&'s ReadFile<'s>>,
+    /// Whether the environment is that of a whole process: a configuration then reads only the variables that it lists
+    /// in `environment`.
+    pub is_process: bool,
+}
+
+impl<'s> SecretSources<'s> {
+    /// An environment that was made for the guard, such as that of a Wasm VM, and no files.
+    #[must_use]
+    pub const fn own(variable: &'s dyn Fn(&str) -> Option<String>) -> Self {
+        Self { variable, file: None, is_process: false }
+    }
+}
+
+impl std::fmt::Debug for SecretSources<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretSources(..)")
+    }
+}
+
 /// Reads a configuration: JSON text, or a serialized `google.protobuf.Struct` (the form in which Envoy hands a
-/// `Struct` over). `env` gives the value of an environment variable.
+/// `Struct` over to Wasm). `env` gives the value of an environment variable.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place. The text of a secret is never part of it.
 pub fn parse(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, ConfigError> {
-    read(bytes, env).map_err(|report| report.first)
+    parse_with(bytes, &SecretSources::own(env))
+}
+
+/// Reads a configuration as [`parse`] does, with its secrets from these sources.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(bytes: &[u8], sources: &SecretSources<'_>) -> Result<Configuration, ConfigError> {
+    read_with(bytes, sources).map_err(|report| report.first)
 }
 
 /// What is wrong with a configuration; never nothing.
@@ -114,9 +152,18 @@ pub struct Report {
 /// # Errors
 /// Everything that is wrong, each with its place. The text of a secret is never part of it.
 pub fn read(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Box<Report>> {
+    read_with(bytes, &SecretSources::own(env))
+}
+
+/// Reads a configuration as [`read`] does, with its secrets from these sources.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(bytes: &[u8], sources: &SecretSources<'_>) -> Result<Configuration, Box<Report>> {
     let faults = Faults::default();
     let mut reader = Reader {
-        env,
+        sources,
+        environment: None,
         faults: &faults,
         warnings: Vec::new(),
         held_bytes: DEFAULT_HELD_BYTES,
@@ -140,7 +187,8 @@ pub fn read(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Config
 
 /// Reads what can be read: whoever calls it must look at the faults that were reported.
 fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, ConfigError> {
-    let keys = ["policies", "unmatched", "hold_request_head", "policy_namespace", "held_bytes"];
+    let keys =
+        ["policies", "unmatched", "hold_request_head", "policy_namespace", "held_bytes", "environment"];
     let top = root.object(&keys)?;
     let leave_unmatched =
         top.get("unmatched").map_or(Ok(false), |node| node.choice(&[("deny", false), ("pass", true)]));
@@ -155,6 +203,7 @@ fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, Conf
         top.get("held_bytes").map(|node| node.whole(LEAST_HELD_BYTES, MOST_HELD_BYTES, complaint));
     reader.held_bytes = held_bytes.and_then(|read| root.keep(read)).unwrap_or(DEFAULT_HELD_BYTES);
     let budget = Budget::new(reader.held_bytes);
+    reader.environment = top.get("environment").and_then(|node| node.keep(secret::variables(&node)));
     let mut policies = PolicySet::new(leave_unmatched.unwrap_or(false), budget);
     for node in top.required("policies")?.list()? {
         let Some(policy) = node.keep(policy::read(&node, reader)).flatten() else { continue };

@@ -102,6 +102,12 @@ impl Exchange {
         }
     }
 
+    /// The configuration by which it is judged.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
     /// The request's id, for the log; empty where it has none that can stand there.
     #[must_use]
     pub fn request_id(&self) -> &str {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use webhook_guard_core::config;
+use webhook_guard_core::config::{self, SecretSources};
 
 /// The environment of every configuration here. What is secret in it is found again in no output.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -213,4 +213,47 @@ fn collect_words(value: &Value, words: &mut BTreeSet<String>) {
         }
         _ => {}
     }
+}
+
+#[test]
+fn of_a_process_only_what_is_listed_is_read_and_files_as_well() {
+    let of = |environment: &str, secret: &str| {
+        let list =
+            if environment.is_empty() { String::new() } else { format!(r#""environment": {environment}, "#) };
+        let policy = r#""policies": [{"name": "a", "match": {"path": "/a"}, "require": {"signature": {"provider": "github", "secrets": ["#;
+        format!("{{{list}{policy}{secret}]}}}}}}]}}")
+    };
+    let files = |path: &str| match path {
+        "/run/secrets/github" => Ok("a-secret-of-a-file-01\n".to_owned()),
+        "/run/secrets/empty" => Ok("\n".to_owned()),
+        "/run/secrets/placeholder" => Ok("changeme\n".to_owned()),
+        _ => Err("the file cannot be opened"),
+    };
+    let sources = SecretSources { variable: &environment, file: Some(&files), is_process: true };
+    let said = |text: String| match config::parse_with(text.as_bytes(), &sources) {
+        Ok(_) => "taken".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let place = "policies[0].require.signature.secrets[0]";
+    let variable = r#"{"env": "GITHUB_WEBHOOK_SECRET"}"#;
+    assert_eq!(said(of(r#"["GITHUB_WEBHOOK_SECRET"]"#, variable)), "taken");
+    for (environment, secret, complaint) in [
+        (
+            "",
+            variable,
+            ".env: is a variable of the process: the native module reads those only that `environment`, a key at the top of the configuration, lists",
+        ),
+        (r#"["TOKEN"]"#, variable, ".env: is not one of the variables that `environment` lists"),
+        (
+            r#"["UNSET"]"#,
+            r#"{"env": "UNSET"}"#,
+            ".env: the environment variable \"UNSET\" is not set for the guard (a Wasm VM has an environment of its own)",
+        ),
+        ("", r#"{"file": "/run/secrets/gone"}"#, ".file: the file cannot be opened"),
+        ("", r#"{"file": "/run/secrets/empty"}"#, ".file: the file is empty"),
+    ] {
+        assert_eq!(said(of(environment, secret)), format!("{place}{complaint}"));
+    }
+    assert_eq!(said(of("", r#"{"file": "/run/secrets/github"}"#)), "taken");
+    assert!(said(of("", r#"{"file": "/run/secrets/placeholder"}"#)).starts_with(&format!("{place}.file: ")));
 }

@@ -11,7 +11,7 @@ import pytest
 
 from harness import client, signer
 from harness.client import Request
-from harness.envoy import Envoy, EnvoyRefused, bootstrap
+from harness.envoy import LINE, LOGGER, Envoy, EnvoyRefused, bootstrap
 from harness.gateway import Gateway
 
 SECRET = "a-secret-that-is-32-characters-x"
@@ -75,7 +75,7 @@ ROWS = {  # the configuration, the place, and words that must stand behind it
 @pytest.mark.parametrize("config, place, words", ROWS.values(), ids=ROWS.keys())
 def test_a_fault_is_refused_with_one_line_that_says_where(config, place, words):
     log = refusal(config)
-    lines = [line for line in log.splitlines() if "wasm log" in line and place in line]
+    lines = [line for line in log.splitlines() if LINE in line and place in line]
     assert len(lines) == 1, log[-2000:]
     said = lines[0].split(place, 1)[1]
     assert all(word in said for word in words), lines[0]
@@ -119,11 +119,11 @@ def test_both_forms_of_the_configuration_mean_the_same(struct):
 def test_an_open_policy_and_an_inline_secret_are_warned_about():
     config = changed(REQUIRE, "nothing")
     with Gateway(config, good=lambda: Request(b"/v1", []), env=ENV) as gateway:
-        assert "[warning][wasm]" in gateway.envoy.wait_for_log("policies[0].require: ")
+        assert f"[warning][{LOGGER}]" in gateway.envoy.wait_for_log("policies[0].require: ")
     text = "an-inline-secret-of-32-characters"
     headers = signer.github(text, b"")
     with Gateway(changed(SECRETS, [{"value": text}]), good=lambda: Request(b"/v1", headers), env=ENV) as gateway:
-        assert "[warning][wasm]" in gateway.envoy.wait_for_log("policies[0].require.signature.secrets[0]")
+        assert f"[warning][{LOGGER}]" in gateway.envoy.wait_for_log("policies[0].require.signature.secrets[0]")
         assert text not in gateway.envoy.log_text()
 
 

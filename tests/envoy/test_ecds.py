@@ -11,7 +11,7 @@ import pytest
 
 from harness import client, shipped, signer
 from harness.client import Request
-from harness.envoy import Envoy
+from harness.envoy import GUARD, Envoy
 from harness.gateway import NOTHING, Gateway
 from harness.upstream import Upstream
 
@@ -27,7 +27,7 @@ def version(change: Callable[[dict, dict], None] = lambda *_: None) -> str:
     """The shipped file, after `change` of its one resource and of the guard's configuration in it."""
     found = copy.deepcopy(shipped.resource("ecds/guard.yaml"))
     resource = found["resources"][0]
-    value = resource["typed_config"]["config"]["configuration"]
+    value = shipped.configuration(resource["typed_config"])
     guard = json.loads(value["value"])
     change(resource, guard)
     value["value"] = json.dumps(guard)
@@ -43,15 +43,21 @@ def mistyped(_: dict, guard: dict) -> None:
 
 
 def without_a_module(resource: dict, _: dict) -> None:
-    resource["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = "/nowhere/guard.wasm"
+    if GUARD == "native":
+        resource["typed_config"]["dynamic_module_config"]["name"] = "nowhere"
+    else:
+        resource["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = "/nowhere/guard.wasm"
 
 
 def of_another_name(resource: dict, _: dict) -> None:
     resource["name"] = "guard"
 
 
-def without_its_secret(resource: dict, _: dict) -> None:
-    resource["typed_config"]["config"]["vm_config"] |= {"environment_variables": {"host_env_keys": []}, "vm_id": "another"}
+def without_its_secret(resource: dict, guard: dict) -> None:
+    if GUARD == "native":
+        del guard["environment"]
+    else:
+        resource["typed_config"]["config"]["vm_config"] |= {"environment_variables": {"host_env_keys": []}, "vm_id": "another"}
 
 
 BAD = {

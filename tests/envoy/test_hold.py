@@ -22,6 +22,7 @@ CONFIG = {"policies": [{
     "require": {"signature": {"provider": "github", "secrets": [{"env": "SECRET"}]}},
 }]}
 ENV = {"SECRET": SECRET}
+WITHOUT = pytest.mark.only("wasm", "a dynamic module holds the head without an option")
 BOTH = pytest.mark.parametrize("send", [client.h1_length, client.h1_chunked, client.h2_send], ids=["h1-length", "h1-chunked", "h2"])
 
 
@@ -42,6 +43,7 @@ def with_option():
         yield gateway
 
 
+@WITHOUT
 @BOTH
 def test_without_the_option_a_body_is_refused_soon(without_option, send):
     start = time.monotonic()
@@ -49,15 +51,18 @@ def test_without_the_option_a_body_is_refused_soon(without_option, send):
     assert time.monotonic() - start < 8
 
 
+@WITHOUT
 def test_without_the_option_the_log_says_what_to_set(without_option):
     without_option.refuses(signed(b'{"a": 1}'), "host_cannot_hold")
     assert "[error][wasm]" in without_option.envoy.wait_for_log("allow_on_headers_stop_iteration")
 
 
+@WITHOUT
 def test_without_the_option_a_forged_request_without_a_body_is_judged(without_option):
     without_option.refuses(Request(b"/v1", []), "signature_missing", send=client.h1_bare)
 
 
+@WITHOUT
 def test_the_body_of_a_request_that_is_not_held_proves_nothing():
     """It comes on any host. Taken for a proof that held bodies come too, every webhook after it would hang."""
     other = partial(Request, b"/other", [], b"{}")

@@ -11,6 +11,7 @@ import pytest
 from harness.envoy import Envoy, bootstrap
 from harness.rig import Load, Rig
 
+pytestmark = pytest.mark.only("wasm", "a dynamic module has no memory of its own that could be measured")
 SECRET = "the-secret-of-the-memory-test"
 MOST = 12 << 20
 

@@ -9,6 +9,7 @@ import pytest
 
 from harness import client, shipped, signer
 from harness.client import Request
+from harness.envoy import LINE, LOGGER
 from harness.gateway import Gateway
 
 SECRET, TOKEN = "a-secret-that-is-32-characters-x", "a-token-of-some-length"
@@ -125,7 +126,7 @@ def test_a_refusal_is_one_line_with_the_request_id(gateway):
                                     (unsigned("/nowhere"), "no_policy", "-"), (unsigned("/both"), "token_missing", "both")]:
         lines = refused(gateway, request, reason)
         assert len(lines) == 1
-        assert "[info][wasm]" in lines[0]
+        assert f"[info][{LOGGER}]" in lines[0]
         assert re.search(rf"verdict=deny reason={reason} policy={policy} request_id=[0-9a-f-]{{36}}$", lines[0])
 
 
@@ -135,26 +136,26 @@ def test_what_is_accepted_is_not_logged(gateway):
 
 def test_the_level_changes_live(gateway):
     try:
-        gateway.envoy.admin("/logging?wasm=debug", post=True)
+        gateway.envoy.admin(f"/logging?{LOGGER}=debug", post=True)
         request_id = gateway.passes(signed()).record["request_id"]
         checks = ["check path:pass", "check source_ip:skip", "check token:skip", "check signature:pass"]
         assert [re.search(r"check \w+:\w+", line).group() for line in lines_of(gateway, request_id)] == checks
-        assert all("[debug][wasm]" in line and "policy=signed" in line for line in lines_of(gateway, request_id))
+        assert all(f"[debug][{LOGGER}]" in line and "policy=signed" in line for line in lines_of(gateway, request_id))
         assert len(refused(gateway, unsigned("/both?token=x"), "token_mismatch")) == 1 + len(checks)
     finally:
-        gateway.envoy.admin("/logging?wasm=info", post=True)
+        gateway.envoy.admin(f"/logging?{LOGGER}=info", post=True)
     assert lines_of(gateway, gateway.passes(signed()).record["request_id"]) == []
     assert len(refused(gateway, unsigned(), "signature_missing")) == 1
-    gateway.envoy.admin("/logging?wasm=warning", post=True)
+    gateway.envoy.admin(f"/logging?{LOGGER}=warning", post=True)
     assert lines_of(gateway, gateway.refuses(unsigned(), "signature_missing").record["request_id"]) == []
-    gateway.envoy.admin("/logging?wasm=info", post=True)
+    gateway.envoy.admin(f"/logging?{LOGGER}=info", post=True)
 
 
 @pytest.fixture(scope="module")
 def keeps_ids():
     """Envoy keeps the x-request-id of the sender, so that it may hold anything that a header may."""
     with running([], hcm={"preserve_external_request_id": True}) as gateway:
-        gateway.envoy.admin("/logging?wasm=debug", post=True)
+        gateway.envoy.admin(f"/logging?{LOGGER}=debug", post=True)
         yield gateway
 
 
@@ -170,7 +171,7 @@ def test_odd_bytes_never_reach_a_line(keeps_ids, value):
         assert response.status == (400 if b"\x1b" in value else status), "Envoy refuses a control character in a header"
     keeps_ids.passes_good()
     lines = keeps_ids.envoy.log_text()[mark:].split("\n")
-    ours = [line for line in lines if "wasm log" in line]
+    ours = [line for line in lines if LINE in line]
     assert all(re.fullmatch(r"[\x20-\x7e]*", line) for line in lines)
     assert all(re.search(r": (check \w+:\w+ policy=[\w-]+|verdict=deny reason=\w+ policy=[\w-]+) request_id=[0-9A-Za-z_.:/+=-]*$", line) for line in ours)
 

@@ -42,16 +42,16 @@ def of(rows: list[dict], result: str) -> set[tuple[str, str]]:
 
 
 def guard(envoy: dict) -> tuple[list[dict], dict]:
-    """The HTTP filters of the shipped Envoy, and the guard's plugin among them."""
+    """The HTTP filters of the shipped Envoy, and the guard's configuration among them."""
     manager = envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    return manager["http_filters"], manager["http_filters"][0]["typed_config"]["config"]
+    return manager["http_filters"], shipped.configuration(manager["http_filters"][0]["typed_config"])
 
 
 def loosened(envoy: dict) -> None:
-    plugin = guard(envoy)[1]
-    config = json.loads(plugin["configuration"]["value"])
+    configuration = guard(envoy)[1]
+    config = json.loads(configuration["value"])
     config["policies"][0]["require"] = "nothing"
-    plugin["configuration"]["value"] = json.dumps(config)
+    configuration["value"] = json.dumps(config)
 
 
 def without_the_guard(envoy: dict) -> None:

@@ -1,7 +1,8 @@
 """Starts one real Envoy per configuration, finds its ports, reads what it tells an operator, and ends it.
 
-It builds the configuration around the guard (connection manager, Wasm filter, upstream cluster) and reports logs,
-statistics and access-log records as they are. It knows the guard's filter-state keys, because an access-log format
+It builds the configuration around the guard (connection manager, the guard's filter, upstream cluster) and reports logs,
+statistics and access-log records as they are. GUARD=native in the environment takes the dynamic module instead of the
+Wasm module, for every test. It knows the guard's filter-state keys, because an access-log format
 has to name them, and nothing else of the guard: which verdict is right is for the tests to say.
 """
 
@@ -18,6 +19,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST = (1, 35)  # the first Envoy with allow_on_headers_stop_iteration
 START_SECONDS, RECORD_SECONDS = 20.0, 8.0
+GUARD = os.environ.get("GUARD", "wasm")
+assert GUARD in ("wasm", "native"), f"GUARD={GUARD} is neither wasm nor native"
+# The component of Envoy's log that the guard writes to, what its lines begin with, and the type of its filter.
+LOGGER, LINE, FILTER_TYPE = {
+    "wasm": ("wasm", "wasm log ", "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"),
+    "native": ("dynamic_modules", "[:] webhook_guard: ",
+               "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"),
+}[GUARD]
+# Envoy puts a prefix before the metrics of dynamic modules unless it is told not to: this is what envoy/native/ says.
+PLAIN_METRICS = {"layers": [{"name": "metrics", "static_layer": {
+    "envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix": True}}]}
 FILTER_STATE = ["verdict", "reason", "policy", "provider", "delivery_id", "secret_id", "checks"]
 
 
@@ -48,6 +60,22 @@ def find_module() -> Path:
     return Path(os.environ.get("WEBHOOK_GUARD_WASM", default))
 
 
+def find_native() -> Path:
+    """WEBHOOK_GUARD_NATIVE=/path, else what `make native` builds."""
+    return Path(os.environ.get("WEBHOOK_GUARD_NATIVE", ROOT / "target/native/libwebhook_guard.so"))
+
+
+class Bootstrap(dict):
+    """An Envoy configuration, and the variables that its process needs for it."""
+
+    process_env: dict[str, str] = {}
+
+    def __or__(self, more: dict) -> "Bootstrap":
+        config = Bootstrap(super().__or__(more))
+        config.process_env = self.process_env
+        return config
+
+
 class Envoy:
     """A running Envoy, as a context manager. Entering raises `EnvoyRefused` when the configuration is refused.
 
@@ -56,7 +84,9 @@ class Envoy:
 
     def __init__(self, config: dict, *, concurrency: int = 1, env: dict[str, str] | None = None,
                  files: dict[str, str] | None = None) -> None:
-        self._config, self._concurrency, self._env, self._files = config, concurrency, env or {}, files or {}
+        self._config, self._concurrency, self._files = config, concurrency, files or {}
+        modules = {"ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(find_native().parent)}
+        self._env = modules | getattr(config, "process_env", {}) | (env or {})
 
     def __enter__(self) -> "Envoy":
         self._dir = tempfile.TemporaryDirectory(prefix="webhook-guard-")
@@ -193,7 +223,7 @@ class Envoy:
         return [str(find_envoy()), "-c", "envoy.json", "--admin-address-path", "admin", "--use-dynamic-base-id",
                 # Almost every test waits for one flush of the access log, which is 10 s by default.
                 "--concurrency", str(self._concurrency), "--file-flush-interval-msec", "20",
-                "--component-log-level", "wasm:info", "--drain-time-s", "1"]
+                "--component-log-level", f"{LOGGER}:info", "--drain-time-s", "1"]
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -226,13 +256,13 @@ def bootstrap(guard_config: dict | str | None, *, upstream_port: int, hold: bool
     if isinstance(guard_config, dict):
         guard_config = {"hold_request_head": hold, **guard_config}
     filters = [] if guard_config is None else [
-        _wasm_filter(guard_config, option=hold if option is None else option, env=env or {}, struct=struct)]
+        guard_filter(guard_config, option=hold if option is None else option, env=env or {}, struct=struct)]
     if not hold if buffer_behind is None else buffer_behind:
         filters.append(_filter("envoy.filters.http.buffer", "buffer.v3.Buffer", max_request_bytes=2 << 20))
     filters.append(_filter("envoy.filters.http.router", "router.v3.Router"))
     manager = _connection_manager(filters, route or {}) | (hcm or {})
     manager["access_log"] += [_text_log(name, text) for name, text in (text_logs or {}).items()]
-    return {
+    config = Bootstrap({
         "admin": {"address": _address(0)},
         "stats_config": {"stats_tags": stats_tags or []},
         "stats_flush_interval": "0.2s",  # histograms are added up then, every 5 s by default
@@ -241,7 +271,10 @@ def bootstrap(guard_config: dict | str | None, *, upstream_port: int, hold: bool
                 {"name": "hcm", "typed_config": manager}]}]}],
             "clusters": [_cluster(upstream_port)],
         },
-    }
+    })
+    if GUARD == "native":
+        config.process_env, config["layered_runtime"] = env or {}, PLAIN_METRICS
+    return config
 
 
 def _connection_manager(filters: list[dict], route: dict) -> dict:
@@ -281,12 +314,18 @@ def _text_log(name: str, text: str | None) -> dict:
     return _extension("envoy.access_loggers.file", "access_loggers.file.v3.FileAccessLog", path=name, **log_format)
 
 
-def _wasm_filter(guard_config: dict | str, *, option: bool, env: dict[str, str], struct: bool) -> dict:
+def guard_filter(guard_config: dict | str, *, option: bool, env: dict[str, str], struct: bool) -> dict:
+    """The guard as a filter of the chain, in the form that GUARD asks for. `env` is the environment of its VM; as a dynamic
+    module it has that of the process, and lists what it reads of it."""
+    if GUARD == "native" and isinstance(guard_config, dict) and (variables := sorted(_variables(guard_config))):
+        guard_config = {"environment": variables, **guard_config}
     if struct:
         configuration = {"@type": "type.googleapis.com/google.protobuf.Struct", "value": guard_config}
     else:
         text = guard_config if isinstance(guard_config, str) else json.dumps(guard_config)
         configuration = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text}
+    if GUARD == "native":
+        return {"name": "envoy.filters.http.dynamic_modules", "typed_config": native(configuration)}
     plugin = {
         "name": "webhook-guard",
         "root_id": "webhook_guard",
@@ -302,6 +341,19 @@ def _wasm_filter(guard_config: dict | str, *, option: bool, env: dict[str, str],
     if option:
         plugin["allow_on_headers_stop_iteration"] = True
     return _filter("envoy.filters.http.wasm", "wasm.v3.Wasm", config=plugin)
+
+
+def _variables(node: object) -> set[str]:
+    """The environment variables that secrets of a configuration name."""
+    children = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+    own = {node["env"]} if isinstance(node, dict) and isinstance(node.get("env"), str) else set()
+    return own.union(*map(_variables, children))
+
+
+def native(configuration: dict) -> dict:
+    """The filter of the dynamic module with that configuration."""
+    return {"@type": FILTER_TYPE, "dynamic_module_config": {"name": "webhook_guard", "do_not_close": True},
+            "filter_name": "webhook_guard", "filter_config": configuration}
 
 
 def _cluster(port: int) -> dict:

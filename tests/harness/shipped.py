@@ -2,17 +2,19 @@
 
 Responsible for what has to differ on a test machine and for nothing else: ports, addresses, the paths of the module and
 of watched files, and the access log's place (with one field more, by which a test finds its record). Whatever else a
-file says is what is tested.
+file says is what is tested; with GUARD=native the dynamic module stands where a file has the Wasm module.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from harness.envoy import ROOT, find_module
+from harness.envoy import FILTER_TYPE, GUARD, PLAIN_METRICS, ROOT, find_module, native
 
 DIRECTORY = ROOT / "envoy"
+WASM_TYPE = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
 FILE_LOG = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
 
 
@@ -31,6 +33,8 @@ def load(name: str, upstream_port: int, **ports: int) -> dict:
             address |= {"address": "127.0.0.1", "port_value": ports.get(cluster["name"], upstream_port)}
     config["admin"]["address"]["socket_address"]["port_value"] = 0
     _point_to_the_module(config)
+    if GUARD == "native":
+        config["layered_runtime"] = PLAIN_METRICS
     for source in _find(config, "path_config_source"):
         source["path"] = f"./{Path(source['path']).name}"
     for logs in _find(config, "access_log"):
@@ -48,9 +52,29 @@ def resource(name: str) -> dict:
     return found
 
 
+def configuration(guard: dict) -> dict:
+    """The guard's configuration in its filter: a StringValue or a Struct."""
+    return guard["filter_config"] if guard["@type"] != WASM_TYPE else guard["config"]["configuration"]
+
+
 def _point_to_the_module(config: dict) -> None:
     for code in _find(config, "code"):
         code["local"]["filename"] = str(find_module())
+    if GUARD == "native":
+        for types in _find(config, "type_urls"):
+            types[:] = [FILTER_TYPE if one == WASM_TYPE else one for one in types]
+        for wasm in [one for one in _find(config, "typed_config") if one["@type"] == WASM_TYPE]:
+            plugin = wasm["config"]
+            wasm.clear()
+            wasm |= native(_listing(plugin["configuration"], plugin["vm_config"]["environment_variables"]["host_env_keys"]))
+
+
+def _listing(configuration: dict, variables: list[str]) -> dict:
+    """The configuration, JSON text or a Struct, with the variables that it may read."""
+    value = configuration["value"]
+    if isinstance(value, str):
+        return configuration | {"value": json.dumps({"environment": variables, **json.loads(value)})}
+    return configuration | {"value": {"environment": variables, **value}}
 
 
 def _find(node: object, key: str) -> Iterator:

@@ -45,6 +45,12 @@ EXCEPTIONS = {
         "signature-secret-only-prefix",
         "scheme-public-key-weak",
     },
+    "what the guard runs as is not in the file": {
+        "secret-file-without-files",
+    },
+    "one place must list what another names": {
+        "environment-not-listed",
+    },
     "entries that differ as JSON mean the same": {
         "content-types-twice",
         "match-hosts-same-address",

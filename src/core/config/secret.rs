@@ -1,4 +1,4 @@
-//! Secrets as an operator writes them: by the name of an environment variable, or inline.
+//! Secrets as an operator writes them: by the name of an environment variable, by that of a file, or inline.
 //!
 //! Responsible for resolving them and for refusing those that are none: empty, a placeholder, a variable that nothing
 //! expanded.
@@ -17,7 +17,7 @@ pub(crate) enum Material {
     Sha256([u8; 32]),
 }
 
-const KEYS: [&str; 7] = ["env", "key", "value", "sha256", "id", "not_before", "not_after"];
+const KEYS: [&str; 8] = ["env", "key", "file", "value", "sha256", "id", "not_before", "not_after"];
 
 /// Texts that stand where a secret should, in lower case.
 const PLACEHOLDERS: [&str; 9] = [
@@ -51,14 +51,15 @@ pub(crate) fn read_list<'a>(
 
 fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Secret<Material>, ConfigError> {
     let object = node.object(&KEYS)?;
-    let (kind, source) = object
-        .exactly_one(&["env", "value", "sha256"], "must have exactly one of `env`, `value` and `sha256`")?;
+    let complaint = "must have exactly one of `env`, `file`, `value` and `sha256`";
+    let (kind, source) = object.exactly_one(&["env", "file", "value", "sha256"], complaint)?;
     let key = object.get("key");
     if let Some(key) = key.as_ref().filter(|_| kind != "env") {
         return Err(key.error(Wrong::Rule("goes with `env` only")));
     }
     let value = match kind {
         "env" => Material::Text(from_environment(&source, key.as_ref(), reader)?),
+        "file" => Material::Text(from_file(&source, reader)?),
         "value" => {
             let text = "an inline secret is visible in Envoy's config_dump; prefer `env`";
             reader.warn(&source, "inline-secret", text);
@@ -91,30 +92,80 @@ fn from_environment(
     key: Option<&Node<'_>>,
     reader: &Reader<'_>,
 ) -> Result<String, ConfigError> {
-    let name = source.filled_text()?;
     // A secret that was pasted here by mistake is not quoted.
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    let is_name = name.bytes().next().is_some_and(is_letter)
-        && name.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit());
-    if !is_name || name.len() > 128 {
-        return Err(source.error(Wrong::Rule("is not the name of an environment variable")));
+    let name = variable(source)?;
+    match &reader.environment {
+        Some(listed) if !listed.iter().any(|one| one == name) => {
+            return Err(source.error(Wrong::Rule("is not one of the variables that `environment` lists")));
+        }
+        None if reader.sources.is_process => {
+            let complaint = "is a variable of the process: the native module reads those only that `environment`, a key \
+                             at the top of the configuration, lists";
+            return Err(source.error(Wrong::Rule(complaint)));
+        }
+        Some(_) | None => {}
     }
     let is_quoted = name.starts_with(|first: char| first.is_ascii_uppercase())
         && name.len() <= 64
         && !name.bytes().any(|byte| byte.is_ascii_lowercase());
     let unset = || source.error(Wrong::Unset(is_quoted.then(|| name.to_owned())));
-    let mut text = (reader.env)(name).ok_or_else(unset)?;
+    let mut text = (reader.sources.variable)(name).ok_or_else(unset)?;
     let mut place = (source, "the environment variable is empty");
     if let Some(key) = key {
         text = member(source, key, &text)?;
         place = (key, "that member of the environment variable is empty");
     }
-    let trimmed = text.strip_suffix('\n').unwrap_or(&text);
+    trimmed(&text).ok_or_else(|| place.0.error(Wrong::Rule(place.1)))
+}
+
+/// The text without one newline at its end; nothing where that is empty.
+fn trimmed(text: &str) -> Option<String> {
+    let trimmed = text.strip_suffix('\n').unwrap_or(text);
     let trimmed = trimmed.strip_suffix('\r').unwrap_or(trimmed);
-    match trimmed.is_empty() {
-        true => Err(place.0.error(Wrong::Rule(place.1))),
-        false => Ok(trimmed.to_owned()),
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+/// The name of an environment variable.
+fn variable<'n>(node: &'n Node<'_>) -> Result<&'n str, ConfigError> {
+    let name = node.filled_text()?;
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let is_name = name.bytes().next().is_some_and(is_letter)
+        && name.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit());
+    if !is_name || name.len() > 128 {
+        return Err(node.error(Wrong::Rule("is not the name of an environment variable")));
     }
+    Ok(name)
+}
+
+/// Reads `environment`: the variables that secrets may name.
+pub(crate) fn variables(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+    let mut names: Vec<String> = Vec::new();
+    // A secret may have been written where a name should be.
+    for entry in node.clone().hushed().list()? {
+        let name = variable(&entry)?;
+        if names.iter().any(|earlier| earlier == name) {
+            return Err(entry.error(Wrong::Rule("is listed twice")));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// The content of a file, one trailing newline trimmed.
+fn from_file(source: &Node<'_>, reader: &Reader<'_>) -> Result<String, ConfigError> {
+    let path = source.filled_text()?;
+    let is_whole = path.starts_with('/') && !path.split('/').any(|part| part == ".." || part == ".");
+    if !is_whole || path.ends_with('/') || path.contains('\0') {
+        return Err(
+            source.error(Wrong::Rule("must be the whole path of a file: from `/` on, without `.` and `..`"))
+        );
+    }
+    let Some(read) = reader.sources.file else {
+        let complaint = "a Wasm VM has no files: `file` is for the native module; use `env`";
+        return Err(source.error(Wrong::Rule(complaint)));
+    };
+    let text = read(path).map_err(|complaint| source.error(Wrong::Rule(complaint)))?;
+    trimmed(&text).ok_or_else(|| source.error(Wrong::Rule("the file is empty")))
 }
 
 /// The member of a variable that holds a JSON object. Its parser's own words could quote it, so they are not used.

@@ -126,10 +126,10 @@ impl fmt::Display for Wrong {
             ),
             Self::Placeholder => f.write_str("the secret is a placeholder"),
             Self::Unset(Some(variable)) => {
-                write!(f, "the environment variable {variable:?} is not set in the Wasm VM")
+                write!(f, "the environment variable {variable:?} is not set for the guard (a Wasm VM has an environment of its own)")
             }
             Self::Unset(None) => {
-                f.write_str("the environment variable of that name is not set in the Wasm VM")
+                f.write_str("the environment variable of that name is not set for the guard (a Wasm VM has an environment of its own)")
             }
             Self::NameTaken(name) => write!(f, "{name:?} is the name of an earlier policy"),
             Self::Rival(name) => {

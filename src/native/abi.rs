@@ -1,0 +1,687 @@
+//! Envoy's side: the functions that it exports to dynamic modules, and the hooks by which it calls this one.
+//!
+//! Responsible for all unsafe code of the crate: it turns pointers into borrowed bytes and counted references, and
+//! statuses into values. Declared by hand after `source/extensions/dynamic_modules/abi/abi.h` of Envoy 1.38 (ABI v0.1.0);
+//! Envoy 1.39 and 1.40 (v0.2.0) export the same functions. The library is linked with BIND_NOW, so that an Envoy which
+//! lacks one of them refuses to load it.
+#![expect(unsafe_code, reason = "the one module that calls the host's C functions and is called by it")]
+
+use crate::callbacks::{self, Flow, Guard, Plugin, Request};
+use std::cell::RefCell;
+use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
+use std::ptr::null;
+use std::rc::Rc;
+use std::sync::Arc;
+use webhook_guard_core::request::Headers;
+
+/// What the module says it was built for. An Envoy of the same or the next minor version takes it silently, others warn;
+/// 1.36 and 1.37 compare a hash of the header instead, and refuse it.
+const ABI_VERSION: &CStr = c"v0.2.0";
+
+/// The host refused a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault;
+
+/// `envoy_dynamic_module_type_module_buffer`, and `…_envoy_buffer`, which has the same shape.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Buffer {
+    data: *const u8,
+    length: usize,
+}
+
+/// `envoy_dynamic_module_type_module_http_header`, and `…_envoy_http_header`, which has the same shape.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Header {
+    name: Buffer,
+    value: Buffer,
+}
+
+impl Buffer {
+    /// No buffer: as a value it removes a header, as details it is none.
+    const NONE: Self = Self { data: null(), length: 0 };
+
+    const fn of(bytes: &[u8]) -> Self {
+        Self { data: bytes.as_ptr(), length: bytes.len() }
+    }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    /// They are Envoy's, and stay as they are for as long as the result is used.
+    const unsafe fn bytes<'a>(self) -> &'a [u8] {
+        if self.data.is_null() {
+            return &[];
+        }
+        // SAFETY: as promised by the caller.
+        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+    }
+}
+
+/// The levels of a log line (`envoy_dynamic_module_type_log_level`).
+#[derive(Clone, Copy)]
+pub(crate) enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl LogLevel {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Debug => 1,
+            Self::Info => 2,
+            Self::Warn => 3,
+            Self::Error => 4,
+        }
+    }
+}
+
+/// A header map (`envoy_dynamic_module_type_http_header_type`).
+#[derive(Clone, Copy)]
+pub(crate) enum Map {
+    RequestHeaders,
+    RequestTrailers,
+}
+
+impl Map {
+    const fn number(self) -> u32 {
+        match self {
+            Self::RequestHeaders => 0,
+            Self::RequestTrailers => 1,
+        }
+    }
+}
+
+/// A body (`envoy_dynamic_module_type_http_body_type`).
+#[derive(Clone, Copy)]
+pub(crate) enum Body {
+    /// What came with this event.
+    Received,
+    /// What the host holds since earlier ones.
+    Buffered,
+}
+
+impl Body {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Received => 0,
+            Self::Buffered => 1,
+        }
+    }
+}
+
+/// `envoy_dynamic_module_type_attribute_id`: `source.address`.
+const SOURCE_ADDRESS: u32 = 24;
+/// `envoy_dynamic_module_type_metadata_source`: the route's.
+const ROUTE: u32 = 1;
+/// `envoy_dynamic_module_type_metrics_result`: success.
+const SUCCESS: u32 = 0;
+
+unsafe extern "C" {
+    fn envoy_dynamic_module_callback_log(level: u32, message: Buffer);
+    fn envoy_dynamic_module_callback_log_enabled(level: u32) -> bool;
+    fn envoy_dynamic_module_callback_http_filter_config_define_counter(
+        config: *mut c_void,
+        name: Buffer,
+        labels: *const Buffer,
+        label_count: usize,
+        id: *mut usize,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_config_define_histogram(
+        config: *mut c_void,
+        name: Buffer,
+        labels: *const Buffer,
+        label_count: usize,
+        id: *mut usize,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_increment_counter(
+        stream: *mut c_void,
+        id: usize,
+        labels: *const Buffer,
+        label_count: usize,
+        value: u64,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_record_histogram_value(
+        stream: *mut c_void,
+        id: usize,
+        labels: *const Buffer,
+        label_count: usize,
+        value: u64,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_get_headers_size(stream: *mut c_void, map: u32) -> usize;
+    fn envoy_dynamic_module_callback_http_get_headers(
+        stream: *mut c_void,
+        map: u32,
+        headers: *mut Header,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_set_header(
+        stream: *mut c_void,
+        map: u32,
+        name: Buffer,
+        value: Buffer,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_send_response(
+        stream: *mut c_void,
+        status: u32,
+        headers: *const Header,
+        header_count: usize,
+        body: Buffer,
+        details: Buffer,
+    );
+    fn envoy_dynamic_module_callback_http_get_body_chunks_size(stream: *mut c_void, body: u32) -> usize;
+    fn envoy_dynamic_module_callback_http_get_body_chunks(
+        stream: *mut c_void,
+        body: u32,
+        chunks: *mut Buffer,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_set_filter_state_bytes(
+        stream: *mut c_void,
+        name: Buffer,
+        value: Buffer,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_filter_get_attribute_string(
+        stream: *mut c_void,
+        attribute: u32,
+        value: *mut Buffer,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_get_metadata_string(
+        stream: *mut c_void,
+        source: u32,
+        namespace: Buffer,
+        key: Buffer,
+        value: *mut Buffer,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_get_metadata_keys_count(
+        stream: *mut c_void,
+        source: u32,
+        namespace: Buffer,
+    ) -> usize;
+    fn envoy_dynamic_module_callback_http_get_metadata_keys(
+        stream: *mut c_void,
+        source: u32,
+        namespace: Buffer,
+        keys: *mut Buffer,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_get_most_specific_route_config(stream: *mut c_void) -> *const c_void;
+}
+
+/// Writes a line to Envoy's log, under its component `dynamic_modules`, which all dynamic modules share.
+pub(crate) fn log(level: LogLevel, line: &str) {
+    let line = format!("webhook_guard: {line}");
+    // SAFETY: the host reads the line during the call only.
+    unsafe { envoy_dynamic_module_callback_log(level.number(), Buffer::of(line.as_bytes())) }
+}
+
+/// Whether lines of that level are written just now: the level changes live.
+pub(crate) fn is_logged(level: LogLevel) -> bool {
+    // SAFETY: no pointer is passed.
+    unsafe { envoy_dynamic_module_callback_log_enabled(level.number()) }
+}
+
+/// A kind of metric.
+#[derive(Clone, Copy)]
+pub(crate) enum Metric {
+    Counter,
+    Histogram,
+}
+
+/// The host's side of a configuration while it is made: metrics can be defined then, and never later.
+pub(crate) struct HostConfiguration(*mut c_void);
+
+impl HostConfiguration {
+    /// The id of a metric with these labels.
+    pub(crate) fn define(&self, kind: Metric, name: &str, labels: &[&str]) -> Result<usize, Fault> {
+        let define = match kind {
+            Metric::Counter => envoy_dynamic_module_callback_http_filter_config_define_counter,
+            Metric::Histogram => envoy_dynamic_module_callback_http_filter_config_define_histogram,
+        };
+        let labels: Vec<Buffer> = labels.iter().map(|label| Buffer::of(label.as_bytes())).collect();
+        let (name, mut id) = (Buffer::of(name.as_bytes()), 0);
+        // SAFETY: the host reads name and labels during the call only; `id` is valid for writes.
+        match unsafe { define(self.0, name, labels.as_ptr(), labels.len(), &raw mut id) } {
+            SUCCESS => Ok(id),
+            _ => Err(Fault),
+        }
+    }
+}
+
+/// The host's side of a request, for as long as a hook runs.
+pub(crate) struct Stream<'h> {
+    stream: *mut c_void,
+    hook: PhantomData<&'h ()>,
+}
+
+impl Stream<'_> {
+    /// A copy of a header map.
+    pub(crate) fn headers(&self, map: Map) -> Result<Headers, Fault> {
+        // SAFETY: no pointer but the stream's is passed.
+        let count = unsafe { envoy_dynamic_module_callback_http_get_headers_size(self.stream, map.number()) };
+        let mut headers = vec![Header { name: Buffer::NONE, value: Buffer::NONE }; count];
+        // SAFETY: there is room for as many headers as the host has just counted.
+        let is_had = unsafe {
+            envoy_dynamic_module_callback_http_get_headers(self.stream, map.number(), headers.as_mut_ptr())
+        };
+        // SAFETY: the bytes stay as they are until the host is told to change a header, and are copied before that.
+        let pairs = headers.iter().map(|one| unsafe { (one.name.bytes(), one.value.bytes()) });
+        if is_had { Ok(Headers::from_pairs(pairs)) } else { Err(Fault) }
+    }
+
+    /// Sets a header in place of all others of that name; none instead of a value removes them.
+    pub(crate) fn set_header(&self, map: Map, name: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
+        let value = value.map_or(Buffer::NONE, Buffer::of);
+        // SAFETY: the host reads name and value during the call only.
+        let is_set = unsafe {
+            envoy_dynamic_module_callback_http_set_header(self.stream, map.number(), Buffer::of(name), value)
+        };
+        if is_set { Ok(()) } else { Err(Fault) }
+    }
+
+    /// Calls `take` with each piece of a body, in order, until it says no.
+    pub(crate) fn body(&self, body: Body, mut take: impl FnMut(&[u8]) -> bool) -> Result<(), Fault> {
+        // SAFETY: no pointer but the stream's is passed.
+        let count =
+            unsafe { envoy_dynamic_module_callback_http_get_body_chunks_size(self.stream, body.number()) };
+        if count == 0 {
+            return Ok(());
+        }
+        let mut chunks = vec![Buffer::NONE; count];
+        // SAFETY: there is room for as many pieces as the host has just counted.
+        let is_had = unsafe {
+            envoy_dynamic_module_callback_http_get_body_chunks(
+                self.stream,
+                body.number(),
+                chunks.as_mut_ptr(),
+            )
+        };
+        if !is_had {
+            return Err(Fault);
+        }
+        for chunk in chunks {
+            // SAFETY: the bytes stay as they are until the host is told to change the body, which nobody does.
+            if !take(unsafe { chunk.bytes() }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Envoy's `source.address`: `ip:port`, IPv6 in brackets.
+    pub(crate) fn source_address(&self) -> Option<Vec<u8>> {
+        let mut value = Buffer::NONE;
+        // SAFETY: `value` is valid for writes.
+        let is_had = unsafe {
+            envoy_dynamic_module_callback_http_filter_get_attribute_string(
+                self.stream,
+                SOURCE_ADDRESS,
+                &raw mut value,
+            )
+        };
+        // SAFETY: the bytes are copied at once.
+        is_had.then(|| unsafe { value.bytes() }.to_vec())
+    }
+
+    /// The text under a key of the route's metadata; empty where something else stands there.
+    pub(crate) fn route_metadata(&self, namespace: &str, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+        let (namespace, mut value) = (Buffer::of(namespace.as_bytes()), Buffer::NONE);
+        // SAFETY: no pointer but the stream's and the name's is passed.
+        let count = unsafe {
+            envoy_dynamic_module_callback_http_get_metadata_keys_count(self.stream, ROUTE, namespace)
+        };
+        if count == 0 {
+            return Ok(None);
+        }
+        let mut keys = vec![Buffer::NONE; count];
+        // SAFETY: there is room for as many keys as the host has just counted.
+        let is_had = unsafe {
+            envoy_dynamic_module_callback_http_get_metadata_keys(
+                self.stream,
+                ROUTE,
+                namespace,
+                keys.as_mut_ptr(),
+            )
+        };
+        if !is_had {
+            return Err(Fault);
+        }
+        // SAFETY: the keys are the route's, which the stream holds.
+        if !keys.into_iter().any(|one| unsafe { one.bytes() } == key.as_bytes()) {
+            return Ok(None);
+        }
+        // SAFETY: the host reads both names during the call only; `value` is valid for writes.
+        let is_text = unsafe {
+            envoy_dynamic_module_callback_http_get_metadata_string(
+                self.stream,
+                ROUTE,
+                namespace,
+                Buffer::of(key.as_bytes()),
+                &raw mut value,
+            )
+        };
+        // SAFETY: the bytes are copied at once.
+        Ok(Some(if is_text { unsafe { value.bytes() }.to_vec() } else { Vec::new() }))
+    }
+
+    /// The configuration that `typed_per_filter_config` has for the route, if it has one.
+    pub(crate) fn route_guard(&self) -> Option<Arc<Guard>> {
+        // SAFETY: no pointer but the stream's is passed.
+        let guard = unsafe { envoy_dynamic_module_callback_get_most_specific_route_config(self.stream) };
+        // SAFETY: it is what `on_http_filter_per_route_config_new` made, and the route, which the stream holds, owns it.
+        (!guard.is_null()).then(|| unsafe { counted(guard.cast()) })
+    }
+
+    /// Keeps a text as filter state, for access logs and other filters.
+    pub(crate) fn set_filter_state(&self, name: &str, value: &str) -> bool {
+        let (name, value) = (Buffer::of(name.as_bytes()), Buffer::of(value.as_bytes()));
+        // SAFETY: the host reads both during the call only.
+        unsafe { envoy_dynamic_module_callback_http_set_filter_state_bytes(self.stream, name, value) }
+    }
+
+    /// Adds one to a counter, or a value to a histogram.
+    pub(crate) fn record(&self, kind: Metric, id: usize, labels: &[&str], value: u64) {
+        let record = match kind {
+            Metric::Counter => envoy_dynamic_module_callback_http_filter_increment_counter,
+            Metric::Histogram => envoy_dynamic_module_callback_http_filter_record_histogram_value,
+        };
+        let mut buffers = [Buffer::NONE; 3];
+        for (buffer, label) in buffers.iter_mut().zip(labels) {
+            *buffer = Buffer::of(label.as_bytes());
+        }
+        // SAFETY: the host reads the labels during the call only. A metric that it refuses decides nothing.
+        unsafe { record(self.stream, id, buffers.as_ptr(), labels.len().min(buffers.len()), value) };
+    }
+
+    /// Replies to the request. The host may end it, and call its hooks, before this returns.
+    pub(crate) fn reply(&self, status: u16, headers: &[(String, String)], body: &str, details: &str) {
+        let of = |text: &String| Buffer::of(text.as_bytes());
+        let headers: Vec<Header> =
+            headers.iter().map(|(name, value)| Header { name: of(name), value: of(value) }).collect();
+        // SAFETY: the host reads all of it during the call only.
+        unsafe {
+            envoy_dynamic_module_callback_http_send_response(
+                self.stream,
+                u32::from(status),
+                headers.as_ptr(),
+                headers.len(),
+                Buffer::of(body.as_bytes()),
+                Buffer::of(details.as_bytes()),
+            );
+        }
+    }
+}
+
+/// Another reference to what the host holds one of.
+///
+/// # Safety
+/// The pointer came from `Arc::into_raw` and has not been given back.
+unsafe fn counted<T>(held: *const T) -> Arc<T> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        Arc::increment_strong_count(held);
+        Arc::from_raw(held)
+    }
+}
+
+/// A request, also when the host ends it while it is being used.
+type Handle = RefCell<Request>;
+
+/// Another reference to a request.
+///
+/// # Safety
+/// The pointer came from `on_http_filter_new` and has not been destroyed. A request stays with one thread.
+unsafe fn request(held: *const Handle) -> Rc<Handle> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        Rc::increment_strong_count(held);
+        Rc::from_raw(held)
+    }
+}
+
+// The hooks. Their names, arguments and results are those of abi.h; the statuses are those of envoy/http/filter.h.
+
+/// Called once, when the library is loaded.
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
+    crate::unwind::set_hook();
+    ABI_VERSION.as_ptr()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
+    host: *mut c_void,
+    _name: Buffer,
+    configuration: Buffer,
+) -> *const Plugin {
+    // SAFETY: the host keeps the text during the call.
+    let bytes = unsafe { configuration.bytes() };
+    callbacks::new_plugin(&HostConfiguration(host), bytes).map_or(null(), Arc::into_raw)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(plugin: *const Plugin) {
+    if !plugin.is_null() {
+        // SAFETY: the host gives back what it was given.
+        callbacks::end(|| drop(unsafe { Arc::from_raw(plugin) }));
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
+    _name: Buffer,
+    configuration: Buffer,
+) -> *const Guard {
+    // SAFETY: the host keeps the text during the call.
+    callbacks::new_guard(unsafe { configuration.bytes() }).map_or(null(), Arc::into_raw)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(guard: *const Guard) {
+    if !guard.is_null() {
+        // SAFETY: the host gives back what it was given.
+        callbacks::end(|| drop(unsafe { Arc::from_raw(guard) }));
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_new(
+    plugin: *const Plugin,
+    _stream: *mut c_void,
+) -> *const Handle {
+    if plugin.is_null() {
+        return null();
+    }
+    // SAFETY: the host holds the configuration while it makes a filter of it.
+    let plugin = unsafe { counted(plugin) };
+    callbacks::new_request(plugin).map_or(null(), |request| Rc::into_raw(Rc::new(RefCell::new(request))))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(held: *const Handle) {
+    if !held.is_null() {
+        // SAFETY: the host gives back what it was given. A hook that still runs has a reference of its own.
+        callbacks::end(|| drop(unsafe { Rc::from_raw(held) }));
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
+    stream: *mut c_void,
+    held: *const Handle,
+    end_of_stream: bool,
+) -> u32 {
+    // SAFETY: the host holds the request while it calls its hooks.
+    let request = unsafe { request(held) };
+    match callbacks::headers(&Stream { stream, hook: PhantomData }, &request, end_of_stream) {
+        Flow::Continue => 0,
+        // StopIteration.
+        Flow::Hold | Flow::Stop => 1,
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
+    stream: *mut c_void,
+    held: *const Handle,
+    end_of_stream: bool,
+) -> u32 {
+    // SAFETY: the host holds the request while it calls its hooks.
+    let request = unsafe { request(held) };
+    match callbacks::body(&Stream { stream, hook: PhantomData }, &request, end_of_stream) {
+        Flow::Continue => 0,
+        // StopIterationAndBuffer.
+        Flow::Hold => 1,
+        // StopIterationNoBuffer.
+        Flow::Stop => 3,
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
+    stream: *mut c_void,
+    held: *const Handle,
+) -> u32 {
+    // SAFETY: the host holds the request while it calls its hooks.
+    let request = unsafe { request(held) };
+    match callbacks::trailers(&Stream { stream, hook: PhantomData }, &request) {
+        Flow::Continue => 0,
+        // StopIteration.
+        Flow::Hold | Flow::Stop => 1,
+    }
+}
+
+/// Hooks that have to be there and have nothing to do: the response goes as it comes, and nothing is called out.
+mod idle {
+    use super::{Buffer, c_void};
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _end_of_stream: bool,
+    ) -> u32 {
+        0
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _end_of_stream: bool,
+    ) -> u32 {
+        0
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(
+        _stream: *mut c_void,
+        _held: *const c_void,
+    ) -> u32 {
+        0
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
+        _stream: *mut c_void,
+        _held: *const c_void,
+    ) {
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _event: u64,
+    ) {
+    }
+
+    /// 0: the reply is sent.
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_local_reply(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _status: u32,
+        _details: Buffer,
+        _is_reset: bool,
+    ) -> u32 {
+        0
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(
+        _stream: *mut c_void,
+        _held: *const c_void,
+    ) {
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(
+        _stream: *mut c_void,
+        _held: *const c_void,
+    ) {
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _callout: u64,
+        _result: u32,
+        _headers: *const c_void,
+        _header_count: usize,
+        _body: *const c_void,
+        _body_count: usize,
+    ) {
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_http_stream_headers(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _callout: u64,
+        _headers: *const c_void,
+        _header_count: usize,
+        _end_of_stream: bool,
+    ) {
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_http_stream_data(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _callout: u64,
+        _data: *const c_void,
+        _data_count: usize,
+        _end_of_stream: bool,
+    ) {
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_http_stream_trailers(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _callout: u64,
+        _trailers: *const c_void,
+        _trailer_count: usize,
+    ) {
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_http_stream_complete(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _callout: u64,
+    ) {
+    }
+
+    #[unsafe(no_mangle)]
+    const extern "C" fn envoy_dynamic_module_on_http_filter_http_stream_reset(
+        _stream: *mut c_void,
+        _held: *const c_void,
+        _callout: u64,
+        _reason: u32,
+    ) {
+    }
+}

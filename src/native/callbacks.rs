@@ -1,0 +1,298 @@
+//! Where Envoy calls in: a configuration, a route's configuration, and each request.
+//!
+//! Responsible for telling an [`Exchange`] what the host tells, and for carrying out what it answers. Nothing is decided
+//! here; what fails on the way is told as a fault, a panic included, and a request of which nothing is known is stopped.
+
+use crate::abi::{self, Body, Fault, HostConfiguration, LogLevel, Map, Stream};
+use crate::metrics::{self, Metrics};
+use crate::secrets;
+use crate::unwind::guarded;
+use std::cell::RefCell;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+use webhook_guard_core::budget::Held;
+use webhook_guard_core::config::Configuration;
+use webhook_guard_core::decision::{Decision, Level};
+use webhook_guard_core::exchange::{Acts, Exchange, Next};
+use webhook_guard_core::policy::Edits;
+use webhook_guard_core::request::{Facts, Millis};
+
+/// What is held for requests of every configuration and worker: they share one process.
+static HELD: LazyLock<Held> = LazyLock::new(Held::default);
+
+/// What the host is to do with what has come of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Let it go on, with all that was held of it.
+    Continue,
+    /// Hold it: more is awaited.
+    Hold,
+    /// Drop it: the request has been answered.
+    Stop,
+}
+
+/// A configuration, and what requests need of it.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    configuration: Arc<Configuration>,
+    needs_source: bool,
+}
+
+/// A filter in a listener's chain: its configuration, and where its requests are counted.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    guard: Arc<Guard>,
+    metrics: Metrics,
+}
+
+/// One request of the host.
+#[derive(Debug)]
+pub(crate) struct Request {
+    plugin: Arc<Plugin>,
+    /// What becomes of it; nothing before its headers came.
+    exchange: Option<Exchange>,
+}
+
+/// Makes the configuration of a filter; nothing where it is refused, which the log explains.
+pub(crate) fn new_plugin(host: &HostConfiguration, bytes: &[u8]) -> Option<Arc<Plugin>> {
+    let made = guarded(|| {
+        let metrics =
+            Metrics::define(host).map_err(|Fault| "the host defines no metrics for it".to_owned())?;
+        Ok(Plugin { guard: configure(bytes)?, metrics })
+    });
+    accepted(made).map(Arc::new)
+}
+
+/// Makes the configuration of a route; nothing where it is refused, which the log explains.
+pub(crate) fn new_guard(bytes: &[u8]) -> Option<Arc<Guard>> {
+    accepted(guarded(|| configure(bytes)))
+}
+
+fn accepted<T>(made: Option<Result<T, String>>) -> Option<T> {
+    match made? {
+        Ok(made) => Some(made),
+        Err(message) => {
+            abi::log(LogLevel::Error, &format!("configuration refused: {message}"));
+            metrics::count_rejected_configuration();
+            None
+        }
+    }
+}
+
+fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
+    let mut configuration = secrets::configuration(bytes).map_err(|error| error.to_string())?;
+    configuration.policies.count_held_in(&HELD);
+    for warning in &configuration.warnings {
+        abi::log(LogLevel::Warn, &format!("configuration: {warning}"));
+    }
+    let needs_source = configuration.policies.needs_source();
+    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source }))
+}
+
+/// Makes a request; nothing where that fails, and the host ends it.
+pub(crate) fn new_request(plugin: Arc<Plugin>) -> Option<Request> {
+    guarded(|| Request { plugin, exchange: None })
+}
+
+/// Ends something.
+pub(crate) fn end(end: impl FnOnce()) {
+    guarded(end).unwrap_or_default();
+}
+
+/// The headers of a request have come.
+pub(crate) fn headers(stream: &Stream<'_>, request: &RefCell<Request>, end_of_stream: bool) -> Flow {
+    hook(stream, request, |request| request.headers(stream, end_of_stream))
+}
+
+/// A piece of its body has come.
+pub(crate) fn body(stream: &Stream<'_>, request: &RefCell<Request>, end_of_stream: bool) -> Flow {
+    hook(stream, request, |request| request.body(stream, end_of_stream))
+}
+
+/// Its trailers have come, and with them its end.
+pub(crate) fn trailers(stream: &Stream<'_>, request: &RefCell<Request>) -> Flow {
+    hook(stream, request, |request| request.trailers(stream))
+}
+
+/// Runs a hook of a request. Where it fails, or panics, the request is refused; where even that fails, it is stopped.
+fn hook(
+    stream: &Stream<'_>,
+    request: &RefCell<Request>,
+    event: impl FnOnce(&mut Request) -> Result<Flow, Fault>,
+) -> Flow {
+    let run = |event: &mut dyn FnMut(&mut Request) -> Result<Flow, Fault>| {
+        guarded(|| event(&mut *request.try_borrow_mut().map_err(|_| Fault)?)).unwrap_or(Err(Fault))
+    };
+    let mut event = Some(event);
+    run(&mut |request| event.take().ok_or(Fault)?(request))
+        .or_else(|Fault| run(&mut |request| request.fault(stream)))
+        .unwrap_or(Flow::Stop)
+}
+
+impl Request {
+    fn headers(&mut self, stream: &Stream<'_>, end_of_stream: bool) -> Result<Flow, Fault> {
+        let guard = stream.route_guard().unwrap_or_else(|| self.plugin.guard.clone());
+        let exchange = self.exchange.insert(Exchange::new(guard.configuration.clone()));
+        let headers = stream.headers(Map::RequestHeaders)?;
+        #[cfg(feature = "panic-for-tests")]
+        panic_where_asked(&headers, b"headers");
+        let route_policy = route_policy(stream, &guard.configuration)?;
+        let source = if guard.needs_source { stream.source_address() } else { None };
+        let facts = Facts {
+            headers: &headers,
+            source: source.as_deref(),
+            route_policy: route_policy.as_deref(),
+            now: now()?,
+            ends_with_headers: end_of_stream,
+        };
+        let acts = exchange.headers(&facts);
+        self.act(stream, acts)
+    }
+
+    fn body(&mut self, stream: &Stream<'_>, end_of_stream: bool) -> Result<Flow, Fault> {
+        #[cfg(feature = "panic-for-tests")]
+        panic_where_the_request_asks(stream, b"body")?;
+        let exchange = self.exchange.as_mut().ok_or(Fault)?;
+        if !exchange.is_reading() {
+            let acts = exchange.body(&[]);
+            return self.act(stream, acts);
+        }
+        let mut settled = None;
+        stream.body(Body::Received, |piece| {
+            let acts = exchange.body(piece);
+            if !exchange.is_reading() {
+                settled = Some(acts);
+            }
+            settled.is_none()
+        })?;
+        match settled {
+            Some(acts) => self.act(stream, acts),
+            None if end_of_stream => self.end(stream),
+            None => Ok(Flow::Hold),
+        }
+    }
+
+    /// A request with trailers ends here: the last body hook did not say that it was the last.
+    fn trailers(&mut self, stream: &Stream<'_>) -> Result<Flow, Fault> {
+        #[cfg(feature = "panic-for-tests")]
+        panic_where_the_request_asks(stream, b"trailers")?;
+        let exchange = self.exchange.as_mut().ok_or(Fault)?;
+        let trailers = stream.headers(Map::RequestTrailers)?;
+        for name in exchange.trailers(&trailers) {
+            stream.set_header(Map::RequestTrailers, name, None)?;
+        }
+        self.end(stream)
+    }
+
+    fn end(&mut self, stream: &Stream<'_>) -> Result<Flow, Fault> {
+        let acts = self.exchange.as_mut().ok_or(Fault)?.end(now()?);
+        self.act(stream, acts)
+    }
+
+    /// The host failed in the middle of a request: nothing is known, so it is refused.
+    fn fault(&mut self, stream: &Stream<'_>) -> Result<Flow, Fault> {
+        let guard = &self.plugin.guard;
+        let acts = self.exchange.get_or_insert_with(|| Exchange::new(guard.configuration.clone())).fault();
+        self.act(stream, acts)
+    }
+
+    /// Carries out what is to be done, and tells the exchange what it asks for.
+    fn act(&mut self, stream: &Stream<'_>, mut acts: Acts) -> Result<Flow, Fault> {
+        let exchange = self.exchange.as_mut().ok_or(Fault)?;
+        loop {
+            apply(stream, &acts.edits)?;
+            if let Some(decision) = &acts.decision {
+                publish(stream, &self.plugin.metrics, decision, exchange.request_id());
+            }
+            acts = match acts.next {
+                Next::Continue => return Ok(Flow::Continue),
+                Next::Pause if exchange.is_reading() => return Ok(Flow::Hold),
+                Next::Pause => return Ok(Flow::Stop),
+                Next::Reply(reply) => {
+                    let details = acts.decision.as_ref().map(Decision::details).unwrap_or_default();
+                    stream.reply(reply.status, &reply.headers, &reply.body, &details);
+                    return Ok(Flow::Stop);
+                }
+                Next::ReadBody(length) => exchange.whole_body(whole_body(stream, length)?, now()?),
+                Next::ConfirmRoute => {
+                    let policy = route_policy(stream, exchange.configuration())?;
+                    exchange.route(policy.as_deref())
+                }
+                Next::Redact => {
+                    let headers = stream.headers(Map::RequestHeaders)?;
+                    exchange.redact(&headers)
+                }
+            };
+        }
+    }
+}
+
+/// The policy that the metadata of the route names.
+fn route_policy(stream: &Stream<'_>, configuration: &Configuration) -> Result<Option<Vec<u8>>, Fault> {
+    stream.route_metadata(&configuration.policy_namespace, "policy")
+}
+
+fn now() -> Result<Millis, Fault> {
+    #[expect(clippy::disallowed_methods, reason = "a shell asks for the time for the core")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| Fault)?;
+    i64::try_from(now.as_millis()).map(Millis).map_err(|_| Fault)
+}
+
+fn apply(stream: &Stream<'_>, edits: &Edits) -> Result<(), Fault> {
+    for name in &edits.remove {
+        stream.set_header(Map::RequestHeaders, name, None)?;
+    }
+    if let Some(target) = &edits.target {
+        stream.set_header(Map::RequestHeaders, b":path", Some(target))?;
+    }
+    for (name, value) in &edits.set {
+        stream.set_header(Map::RequestHeaders, name.as_bytes(), Some(value.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// The whole body: what the host holds, and what came with this event.
+fn whole_body(stream: &Stream<'_>, length: usize) -> Result<Vec<u8>, Fault> {
+    let mut whole = Vec::new();
+    whole.try_reserve_exact(length).map_err(|_| Fault)?;
+    for body in [Body::Buffered, Body::Received] {
+        stream.body(body, |piece| {
+            whole.extend_from_slice(piece);
+            whole.len() <= length
+        })?;
+    }
+    if whole.len() == length { Ok(whole) } else { Err(Fault) }
+}
+
+/// Makes the decision known: filter state, metrics, log.
+fn publish(stream: &Stream<'_>, metrics: &Metrics, decision: &Decision, request_id: &str) {
+    for (name, value) in decision.filter_state() {
+        if let Some(value) = value {
+            stream.set_filter_state(&format!("wasm.{name}"), &value);
+        }
+    }
+    metrics.count(stream, decision);
+    match decision.log_line(request_id) {
+        Some((Level::Error, line)) => abi::log(LogLevel::Error, &line),
+        Some((Level::Info, line)) => abi::log(LogLevel::Info, &line),
+        None => {}
+    }
+    if abi::is_logged(LogLevel::Debug) {
+        decision.check_lines(request_id).for_each(|line| abi::log(LogLevel::Debug, &line));
+    }
+}
+
+/// Panics where a header of the request asks for it, with that header in the message.
+#[cfg(feature = "panic-for-tests")]
+#[expect(clippy::panic, reason = "the tests show what becomes of one")]
+fn panic_where_asked(headers: &webhook_guard_core::request::Headers, place: &[u8]) {
+    if headers.first(b"x-panic-in") == Some(place) {
+        panic!("asked for by {headers:?}");
+    }
+}
+
+#[cfg(feature = "panic-for-tests")]
+fn panic_where_the_request_asks(stream: &Stream<'_>, place: &[u8]) -> Result<(), Fault> {
+    panic_where_asked(&stream.headers(Map::RequestHeaders)?, place);
+    Ok(())
+}

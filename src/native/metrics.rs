@@ -1,0 +1,64 @@
+//! Counters and the histogram.
+//!
+//! Responsible for their names and labels, which Envoy keeps as real labels: no `stats_tags` are needed to read them.
+
+use crate::abi::{Fault, HostConfiguration, Metric, Stream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use webhook_guard_core::decision::Decision;
+
+/// The label of a request that no policy governs.
+const NO_POLICY: &str = "none";
+
+/// Configurations that were refused and not told to the host yet: it counts for requests only (Envoy 1.38), so the next one
+/// tells it.
+static REJECTED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a configuration that was refused.
+pub(crate) fn count_rejected_configuration() {
+    REJECTED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The host's ids of the metrics of a configuration.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: usize,
+    secrets: usize,
+    body_bytes: usize,
+    rejected: usize,
+}
+
+impl Metrics {
+    /// Defines them.
+    pub(crate) fn define(host: &HostConfiguration) -> Result<Self, Fault> {
+        Ok(Self {
+            requests: host.define(
+                Metric::Counter,
+                "webhook_guard_requests_total",
+                &["policy", "verdict", "reason"],
+            )?,
+            secrets: host.define(
+                Metric::Counter,
+                "webhook_guard_secret_used_total",
+                &["policy", "secret_id"],
+            )?,
+            body_bytes: host.define(Metric::Histogram, "webhook_guard_body_bytes", &[])?,
+            rejected: host.define(Metric::Counter, "webhook_guard_config_rejected_total", &[])?,
+        })
+    }
+
+    /// Counts a decision.
+    pub(crate) fn count(&self, stream: &Stream<'_>, decision: &Decision) {
+        let (verdict, reason) = (decision.verdict.code(), decision.verdict.reason_code());
+        let policy = decision.record.policy.as_deref().unwrap_or(NO_POLICY);
+        stream.record(Metric::Counter, self.requests, &[policy, verdict, reason], 1);
+        for id in &decision.record.secret_ids {
+            stream.record(Metric::Counter, self.secrets, &[policy, id], 1);
+        }
+        if let Some(bytes) = decision.record.body_bytes {
+            stream.record(Metric::Histogram, self.body_bytes, &[], bytes);
+        }
+        if REJECTED.load(Ordering::Relaxed) > 0 {
+            stream.record(Metric::Counter, self.rejected, &[], REJECTED.swap(0, Ordering::Relaxed));
+        }
+    }
+}
