@@ -38,7 +38,7 @@ test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed ## the d
 test-gateways: wasm $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
-test-matrix: wasm $(VENV)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
+test-matrix: wasm native native-panics cli rig $(VENV)/.installed ## both modules in every Envoy on PyPI from 1.36 on, as a table; takes an hour
 	$(PYTHON) .ci/matrix --write docs/versions.md
 
 test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
@@ -65,7 +65,7 @@ dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM,
 rig: # the load generator and its kin: target/bench/release/rig
 	@.ci/build target/bench/release $(BENCH) --bin rig
 
-bench: wasm rig $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
+bench: wasm native rig $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
 	@CARGO_ENCODED_RUSTFLAGS=-Ctarget-feature=+simd128 .ci/build target/bench/wasm32-wasip1/release/examples $(BENCH) --examples \
 		--target wasm32-wasip1
 	@$(PYTHON) tests/bench/bench.py

@@ -134,8 +134,6 @@ impl Request {
         let guard = stream.route_guard().unwrap_or_else(|| self.plugin.guard.clone());
         let exchange = self.exchange.insert(Exchange::new(guard.configuration.clone()));
         let headers = stream.headers(Map::RequestHeaders)?;
-        #[cfg(feature = "panic-for-tests")]
-        panic_where_asked(&headers, b"headers");
         let route_policy = route_policy(stream, &guard.configuration)?;
         let source = if guard.needs_source { stream.source_address() } else { None };
         let facts = Facts {
@@ -146,6 +144,8 @@ impl Request {
             ends_with_headers: end_of_stream,
         };
         let acts = exchange.headers(&facts);
+        #[cfg(feature = "panic-for-tests")]
+        panic_where_asked(&headers, b"headers");
         self.act(stream, acts)
     }
 

@@ -1,8 +1,9 @@
 """`make bench`: what a check adds to a request, in CPU time, beside the other ways to do it in Envoy.
 
 Responsible for the comparison. One worker each; the contenders take turns in every round, so that what else the machine
-does falls on all of them; the figures are medians of what a contender adds to plain Envoy in the same round. A
-contender is timed only after it has let the good request through and kept every byte of the bad one back, and after so
+does falls on all of them; the figures are medians of what a contender adds to plain Envoy (HAProxy's own hmac() to plain
+HAProxy, where there is a `haproxy` on the PATH) in the same round. OTHER=FILE is a Wasm module of another build, to be held
+against this one. A contender is timed only after it has let the good request through and kept every byte of the bad one back, and after so
 many requests that V8 has compiled what they run, as in a gateway that is up.
 """
 
@@ -19,11 +20,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import contenders
+import haproxy
 import inside
 from harness.envoy import ROOT, Envoy, find_envoy
 from harness.rig import Load, Rig
 
 FILTERS = ROOT / "target/bench/wasm32-wasip1/release/examples"
+OURS, NATIVE = "webhook-guard", "webhook-guard, native"
+HAPROXY = ["plain HAProxy", "HAProxy's hmac()"]
+OTHER = os.environ.get("OTHER")
 ROUNDS = int(os.environ.get("ROUNDS", "30"))
 WARM_UP = 60_000
 # The body, and how many requests a turn: about as long a turn for each.
@@ -69,9 +74,14 @@ def compare(folder: Path) -> str | None:
     plain_wasm = contenders.wasm(FILTERS / "plain.wasm", contenders.SECRET, name="plain")
     nothing = contenders.wasm(FILTERS / "nothing.wasm", "", name="nothing")
     filters = {"plain Envoy": [], "a filter that does nothing": [nothing], "a plain wasm verifier": [plain_wasm],
-               "webhook-guard": contenders.guard(), "Lua": contenders.lua(), "ext_authz": contenders.ext_authz()}
-    verifies = [name for name in filters if name not in ("plain Envoy", "a filter that does nothing")]
-    sizes, ours, others = list(BODIES), "webhook-guard", [name for name in filters if name not in ("plain Envoy", "webhook-guard")]
+               OURS: contenders.guard(), NATIVE: contenders.native_guard(), "Lua": contenders.lua(),
+               "ext_authz": contenders.ext_authz()}
+    if OTHER:
+        filters["webhook-guard, the other build"] = contenders.guard(module=Path(OTHER))
+    names = [*filters, *HAPROXY] if haproxy.is_here() else list(filters)
+    base = {name: HAPROXY[0] if name in HAPROXY else "plain Envoy" for name in names}
+    verifies = [name for name in names if name not in (*base.values(), "a filter that does nothing")]
+    sizes, others = list(BODIES), [name for name in names if name not in (*base.values(), OURS)]
     files = {(size, is_good): folder / f"{size}-{is_good}" for size in BODIES for is_good in (True, False)}
     for (size, is_good), file in files.items():
         file.write_bytes(request(b"x" * size, is_good=is_good))
@@ -82,6 +92,9 @@ def compare(folder: Path) -> str | None:
         load = stack.enter_context(Load())
         clusters = {"upstream": int(upstream.line()), "authz": int(authz.line())}
         envoys = {name: stack.enter_context(Envoy(contenders.bootstrap(chain, clusters))) for name, chain in filters.items()}
+        for name in names[len(filters):]:
+            secret = None if name in base.values() else contenders.SECRET
+            envoys[name] = stack.enter_context(haproxy.HaProxy(clusters["upstream"], secret=secret, most=contenders.MOST))
         pids = {name: [envoy.pid] + [authz.process.pid] * (name == "ext_authz") for name, envoy in envoys.items()}
 
         def cost(name: str, file: Path, count: int) -> float:
@@ -103,35 +116,38 @@ def compare(folder: Path) -> str | None:
 
         added: dict[tuple[str, int, bool], list[float]] = {}
         totals: dict[tuple[str, int, bool], list[float]] = {}
-        refused_by_headers = []
+        refused_by_headers: dict[str, list[float]] = {OURS: [], NATIVE: []}
         for number in range(ROUNDS):
-            turn = number % len(filters)
-            order = [*list(filters)[turn:], *list(filters)[:turn]]
+            turn = number % len(names)
+            order = [*names[turn:], *names[:turn]]
             for (size, is_good) in files:
                 costs = {name: cost(name, files[size, is_good], BODIES[size]) for name in order}
-                for name in filters:
+                for name in names:
                     totals.setdefault((name, size, is_good), []).append(costs[name])
-                    added.setdefault((name, size, is_good), []).append(costs[name] - costs["plain Envoy"])
-            refused_by_headers.append(cost(ours, by_headers, BODIES[0]))
+                    added.setdefault((name, size, is_good), []).append(costs[name] - costs[base[name]])
+            for name in (OURS, NATIVE):
+                refused_by_headers[name].append(cost(name, by_headers, BODIES[0]))
         median = {key: statistics.median(values) for key, values in added.items()}
         total = {key: statistics.median(values) for key, values in totals.items()}
 
         print(f"{platform.machine()}, {os.cpu_count()} cores, {find_envoy().name} with one worker, {ROUNDS} rounds\n")
         print("Accepted: CPU µs that are added to a request over plain Envoy\n")
-        rows = [["plain Envoy itself", *(f"{total['plain Envoy', size, True]:.0f}" for size in sizes), ""]]
-        for name in (*others[:2], ours, *others[2:]):
+        rows = [[f"{name} itself", *(f"{total[name, size, True]:.0f}" for size in sizes), ""] for name in dict.fromkeys(base.values())]
+        for name in (*others[:2], OURS, *others[2:]):
             fixed, slope = fit({size: median[name, size, True] for size in sizes})
             model = "" if name == others[0] else f"{fixed:.0f} µs + {slope:.1f} ns/byte"
-            rows.append([name, *(f"{median[name, size, True]:.0f}" for size in sizes), model])
+            rows.append([name, *(f"{median[name, size, True]:.1f}" for size in sizes), model])
         inside.table(["", *map(name_of, sizes), "model"], rows)
         print("Refused: CPU µs of the whole request\n")
         rows = [[name, *(f"{total[name, size, False]:.0f}" for size in sizes)] for name in verifies]
-        rows.append([f"{ours}, by the token", f"{statistics.median(refused_by_headers):.0f}", *[""] * (len(sizes) - 1)])
+        rows += [[f"{name}, by the token", f"{statistics.median(costs):.0f}", *[""] * (len(sizes) - 1)]
+                 for name, costs in refused_by_headers.items()]
         inside.table(["", *map(name_of, sizes)], rows)
-        print("What webhook-guard adds to an accepted request, as a part of what another adds\n")
-        rows = [[name, *(f"{median[ours, size, True] / max(median[name, size, True], 0.1):.2f}" for size in sizes)]
-                for name in others]
-        inside.table(["", *map(name_of, sizes)], rows)
+        for one in (OURS, NATIVE):
+            print(f"What {one} adds to an accepted request, as a part of what another adds\n")
+            rows = [[name, *(f"{median[one, size, True] / max(median[name, size, True], 0.1):.2f}" for size in sizes)]
+                    for name in (*others, OURS) if name != one]
+            inside.table(["", *map(name_of, sizes)], rows)
         print(f"1 KiB, accepted: as fast as it goes, and at {RATE} requests a second\n")
         rows = []
         for name, envoy in envoys.items():
@@ -141,7 +157,7 @@ def compare(folder: Path) -> str | None:
                          f"{envoy.resident_kib >> 10}"])
         inside.table(["", "requests/s", "p50 ms", "p99 ms", "memory MiB"], rows)
         print("Of one accepted request with a body of 1 KiB, in Envoy's own trace: entries into the VM, and host calls\n")
-        inside.table(["", "number"], inside.calls(envoys[ours], load, files[1 << 10, True]))
+        inside.table(["", "number"], inside.calls(envoys[OURS], load, files[1 << 10, True]))
     return None
 
 

@@ -39,9 +39,17 @@ def policy(*, addresses: int = 100_000, secrets: int = 1, name: str = "github", 
     } | more
 
 
-def guard(*policies: dict) -> list[dict]:
-    """webhook-guard."""
-    return [wasm(find_module(), {"policies": list(policies or [policy()])}, name="webhook_guard")]
+def guard(*policies: dict, module: Path | None = None) -> list[dict]:
+    """webhook-guard as a Wasm module: this build, or another."""
+    return [wasm(module or find_module(), {"policies": list(policies or [policy()])}, name="webhook_guard")]
+
+
+def native_guard(*policies: dict) -> list[dict]:
+    """webhook-guard as a dynamic module."""
+    text = json.dumps({"policies": list(policies or [policy()])})
+    return [_filter("dynamic_modules", "dynamic_modules.v3.DynamicModuleFilter", filter_name="webhook_guard",
+                    dynamic_module_config={"name": "webhook_guard", "do_not_close": True},
+                    filter_config={"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})]
 
 
 def wasm(module: Path, configuration: dict | str, *, name: str) -> dict:
