@@ -6,3 +6,5 @@ pub(crate) mod capture;
 pub(crate) mod config_files;
 pub(crate) mod env_file;
 pub(crate) mod located_yaml;
+pub(crate) mod named_secrets;
+pub(crate) mod regular_file;

@@ -91,8 +91,9 @@ impl Reader<'_> {
     }
 }
 
-/// The content of a file, by its path; or why it cannot be had, which quotes nothing of it.
-pub type ReadFile<'s> = dyn Fn(&str) -> Result<String, &'static str> + 's;
+/// The content of a file, by its path; or why it cannot be had, which quotes nothing of it: it cannot be read, or what
+/// is read is no secret.
+pub type ReadFile<'s> = dyn Fn(&str) -> Result<String, Wrong> + 's;
 
 /// Where secrets are that a configuration only names.
 pub struct SecretSources<'s> {

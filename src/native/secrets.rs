@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use webhook_guard_core::config::{self, ConfigError, Configuration, SecretSources};
+use webhook_guard_core::config::{self, ConfigError, Configuration, SecretSources, Wrong};
 
 /// The largest file that is taken for a secret. RSA keys of 16384 bits have 3 kB.
 const MOST_BYTES: u64 = 64 << 10;
@@ -17,15 +17,16 @@ pub(crate) fn configuration(bytes: &[u8]) -> Result<Configuration, ConfigError> 
     config::parse_with(bytes, &SecretSources { variable: &variable, file: Some(&read), is_process: true })
 }
 
-fn read(path: &str) -> Result<String, &'static str> {
-    let file = File::open(path).map_err(|_| "the file cannot be opened")?;
+fn read(path: &str) -> Result<String, Wrong> {
+    let file = File::open(path).map_err(|_| Wrong::Unreadable("the file cannot be opened"))?;
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err("is not a regular file");
+        return Err(Wrong::Rule("is not a regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(|_| "the file cannot be read")?;
+    let read = file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|_| Wrong::Unreadable("the file cannot be read"))?;
     if u64::try_from(bytes.len()).map_or(true, |length| length > MOST_BYTES) {
-        return Err("the file has more than 64 KiB");
+        return Err(Wrong::Rule("the file has more than 64 KiB"));
     }
-    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")
+    String::from_utf8(bytes).map_err(|_| Wrong::Rule("the file is not UTF-8"))
 }

@@ -21,12 +21,12 @@ fn codes(run: &Run) -> Vec<String> {
 type Row<'r> = (&'r str, String, &'r [(&'r str, &'r str)]);
 
 /// The line of a text in which something stands, counted from 1.
-fn line_of(text: &str, what: &str) -> usize {
+pub(crate) fn line_of(text: &str, what: &str) -> usize {
     text.lines().position(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} is not there")) + 1
 }
 
 /// The text with one part exchanged.
-fn with(text: &str, part: &str, other: &str) -> String {
+pub(crate) fn with(text: &str, part: &str, other: &str) -> String {
     assert!(text.contains(part), "{part} is not there");
     text.replacen(part, other, 1)
 }

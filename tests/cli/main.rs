@@ -10,6 +10,7 @@
 
 mod capture;
 mod check;
+mod check_native;
 mod doctor;
 mod explain;
 mod hostile;

@@ -516,7 +516,7 @@ fn a_gateway_that_is_not_there_is_named() {
 }
 
 /// A gateway on this address that forwards everything.
-fn lenient(address: &str) -> String {
+pub(crate) fn lenient(address: &str) -> String {
     let listener = TcpListener::bind(address).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {

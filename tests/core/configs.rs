@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use webhook_guard_core::config::{self, SecretSources};
+use webhook_guard_core::config::{self, SecretSources, Wrong};
 
 /// The environment of every configuration here. What is secret in it is found again in no output.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -227,7 +227,8 @@ fn of_a_process_only_what_is_listed_is_read_and_files_as_well() {
         "/run/secrets/github" => Ok("a-secret-of-a-file-01\n".to_owned()),
         "/run/secrets/empty" => Ok("\n".to_owned()),
         "/run/secrets/placeholder" => Ok("changeme\n".to_owned()),
-        _ => Err("the file cannot be opened"),
+        "/run/secrets/large" => Err(Wrong::Rule("the file has more than 64 KiB")),
+        _ => Err(Wrong::Unreadable("the file cannot be opened")),
     };
     let sources = SecretSources { variable: &environment, file: Some(&files), is_process: true };
     let said = |text: String| match config::parse_with(text.as_bytes(), &sources) {
@@ -250,6 +251,7 @@ fn of_a_process_only_what_is_listed_is_read_and_files_as_well() {
             ".env: the environment variable \"UNSET\" is not set for the guard (a Wasm VM has an environment of its own)",
         ),
         ("", r#"{"file": "/run/secrets/gone"}"#, ".file: the file cannot be opened"),
+        ("", r#"{"file": "/run/secrets/large"}"#, ".file: the file has more than 64 KiB"),
         ("", r#"{"file": "/run/secrets/empty"}"#, ".file: the file is empty"),
     ] {
         assert_eq!(said(of(environment, secret)), format!("{place}{complaint}"));

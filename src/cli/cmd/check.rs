@@ -1,19 +1,24 @@
 //! `check`: is this configuration one that the gateway would take, and one that an operator would want?
 //!
 //! Responsible for finding everything there is to say about the files, with line and column. What surrounds a
-//! configuration is looked at in `check/host.rs`, its policies beside each other in `check/policies.rs`.
+//! configuration is looked at in `check/host.rs` and `check/dynamic_module.rs`, the filters before and behind it in
+//! `check/chain.rs`, routes in `check/routes.rs`, its policies beside each other in `check/policies.rs`.
 
+mod chain;
+mod dynamic_module;
 mod host;
 mod policies;
+mod routes;
 
 use crate::input::config_files::{self, File, Plugin};
 use crate::input::env_file::EnvironmentArguments;
 use crate::input::located_yaml::Position;
+use crate::input::named_secrets::NamedSecrets;
 use crate::output::terminal::{Answer, Failure, Text, Tone};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use webhook_guard_core::config::{self, Wrong};
+use webhook_guard_core::config::Wrong;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
@@ -23,7 +28,7 @@ pub(crate) struct CheckArguments {
     files: Vec<PathBuf>,
     #[command(flatten)]
     environment: EnvironmentArguments,
-    /// Fail on warnings too, and on variables that are not set
+    /// Fail on warnings too, on variables that are not set, and on files of secrets that cannot be read
     #[arg(long)]
     strict: bool,
     #[arg(long, value_enum, default_value_t)]
@@ -116,15 +121,18 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Answer, Failure> {
             names.join(", ")
         )));
     }
+    let secrets = NamedSecrets::new(&environment);
     let mut list = Vec::new();
     for file in &files {
         let mut findings = Findings { path: &file.path, list: &mut list };
         for plugin in &file.plugins {
-            own(plugin, &|name| environment.get(name), &mut findings);
-            policies::look(plugin, &|name| environment.get(name), &mut findings);
+            own(plugin, &secrets, &mut findings);
+            policies::look(plugin, &secrets, &mut findings);
             host::look_around(plugin, &files, &mut findings);
         }
-        host::look_at_chains(file, &files, &mut findings);
+        chain::look(file, &files, &mut findings);
+        dynamic_module::look_at_registrations(file, &files, &mut findings);
+        routes::look(file, &files, &mut findings);
     }
     // By place, the more important first; `check a b` keeps the order of its files.
     let order = |path: &Path| arguments.files.iter().position(|given| given == path);
@@ -144,20 +152,26 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Answer, Failure> {
 }
 
 /// What the filter itself says about a configuration.
-fn own(plugin: &Plugin, env: &dyn Fn(&str) -> Option<String>, findings: &mut Findings<'_>) {
-    let (errors, warnings) = match config::read(&plugin.bytes, env) {
+fn own(plugin: &Plugin, secrets: &NamedSecrets<'_>, findings: &mut Findings<'_>) {
+    let (errors, warnings) = match plugin.configuration(secrets) {
         Ok(configuration) => (Vec::new(), configuration.warnings),
         Err(report) => ([vec![report.first], report.others].concat(), report.warnings),
     };
     for error in &errors {
         let at = plugin.position(error);
-        if let Wrong::Unset(variable) = &error.wrong {
-            let variable = variable.as_deref().unwrap_or("the variable");
-            let text = format!("{}: {variable} is not set here, so the secret was not looked at", error.at);
-            findings.add(Severity::Note, error.wrong.code(), at, text);
-        } else {
-            findings.add(Severity::Error, error.wrong.code(), at, error.to_string());
-        }
+        let (severity, text) = match &error.wrong {
+            Wrong::Unset(variable) => {
+                let variable = variable.as_deref().unwrap_or("the variable");
+                let text =
+                    format!("{}: {variable} is not set here, so the secret was not looked at", error.at);
+                (Severity::Note, text)
+            }
+            Wrong::Unreadable(_) => {
+                (Severity::Note, format!("{error} here, so the secret was not looked at"))
+            }
+            _ => (Severity::Error, error.to_string()),
+        };
+        findings.add(severity, error.wrong.code(), at, text);
     }
     for warning in warnings {
         findings.warn(warning.code, plugin.locate(&warning.at, false), warning.to_string());
@@ -166,8 +180,19 @@ fn own(plugin: &Plugin, env: &dyn Fn(&str) -> Option<String>, findings: &mut Fin
 
 fn text(list: &[Finding], files: &[File]) -> Text {
     let mut text = Text::default();
-    let unset = Wrong::Unset(None).code();
-    for Finding { path, position, severity, code, message } in list.iter().filter(|one| one.code != unset) {
+    // What is not to be had here is counted: a gateway has many secrets.
+    let not_here = [
+        (
+            Wrong::Unset(None).code(),
+            "the variables are not set here (--env-file gives them, --format json names them)",
+        ),
+        (
+            Wrong::Unreadable("").code(),
+            "the files cannot be read here (--format json says where they are named)",
+        ),
+    ];
+    let is_counted = |finding: &Finding| not_here.iter().any(|(code, _)| finding.code == *code);
+    for Finding { path, position, severity, code, message } in list.iter().filter(|one| !is_counted(one)) {
         let Position { line, column } = position;
         text = text.shown(format!("{}:{line}:{column}: ", path.display()));
         text = text.painted(severity.tone(), severity.word());
@@ -178,16 +203,14 @@ fn text(list: &[Finding], files: &[File]) -> Text {
         1 => format!("1 {word}"),
         _ => format!("{count} {word}s"),
     };
-    match list.iter().filter(|finding| finding.code == unset).count() {
-        0 => {}
-        missing => {
+    for (code, why) in not_here {
+        let missing = list.iter().filter(|finding| finding.code == code).count();
+        if missing > 0 {
             text = text.painted(Tone::Faint, "note").own(": ").shown(match missing {
                 1 => "1 secret was".to_owned(),
                 _ => format!("{missing} secrets were"),
             });
-            text = text.own(
-                " not looked at: the variables are not set here (--env-file gives them, --format json names them)\n",
-            );
+            text = text.own(" not looked at: ").own(why).own("\n");
         }
     }
     let plugins = files.iter().map(|file| file.plugins.len()).sum();

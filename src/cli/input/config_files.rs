@@ -1,15 +1,20 @@
 //! Where configurations of the guard stand: alone in a file, or inside the files of Envoy, Istio and Envoy Gateway.
 //!
-//! Responsible for finding them, with what surrounds each.
+//! Responsible for reading them as what holds each of them would.
+
+mod find;
+
+pub(crate) use find::{Holder, is_guard_name};
 
 use crate::input::env_file::{Environment, EnvironmentArguments};
 use crate::input::located_yaml::{self, Kind, Position, Tree};
+use crate::input::named_secrets::NamedSecrets;
 use crate::output::terminal::Failure;
 use clap::Args;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use webhook_guard_core::config::{self, ConfigError, Configuration, Wrong};
+use webhook_guard_core::config::{self, ConfigError, Configuration, Report, SecretSources, Wrong};
 
 /// A file, as far as it could be read.
 #[derive(Debug)]
@@ -22,26 +27,14 @@ pub(crate) struct File {
     pub(crate) plugins: Vec<Plugin>,
 }
 
-/// The resource that holds a configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
-    /// The file itself.
-    File,
-    /// Envoy's Wasm filter, also inside a patch.
-    Envoy,
-    /// Istio's `WasmPlugin`.
-    WasmPlugin,
-    /// Envoy Gateway's `EnvoyExtensionPolicy`.
-    EnvoyExtensionPolicy,
-}
-
 /// A configuration and what surrounds it.
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) holder: Holder,
     /// The name of the filter, where it has one.
     pub(crate) name: String,
-    /// The resource around it: the filter's `config`, or the manifest's `spec`.
+    /// The resource around it: the `config` of a Wasm filter, the `typed_config` of a dynamic module, the `spec` of a
+    /// manifest, or its entry.
     pub(crate) around: Option<Tree>,
     /// The bytes that the filter is given.
     pub(crate) bytes: Vec<u8>,
@@ -52,6 +45,20 @@ pub(crate) struct Plugin {
 }
 
 impl Plugin {
+    /// Reads it, with the secrets that what holds it could have: a Wasm VM has no files, and a dynamic module takes of the
+    /// process' variables only what the configuration lists. A file alone may be for either.
+    pub(crate) fn configuration(&self, secrets: &NamedSecrets<'_>) -> Result<Configuration, Box<Report>> {
+        let variable = |name: &str| secrets.variable(name);
+        let file = |path: &str| secrets.file(path);
+        let is_process = self.holder.is_native();
+        let own = SecretSources::own(&variable);
+        let sources = match is_process || self.holder == Holder::File {
+            true => SecretSources { file: Some(&file), is_process, ..own },
+            false => own,
+        };
+        config::read_with(&self.bytes, &sources)
+    }
+
     /// The place in the file of something wrong.
     pub(crate) fn position(&self, error: &ConfigError) -> Position {
         let of_key = matches!(error.wrong, Wrong::UnknownKey(_) | Wrong::DuplicateKey);
@@ -93,7 +100,10 @@ impl Plugin {
             list.into_iter().flat_map(Tree::items).filter_map(Tree::text).map(str::to_owned).collect()
         };
         Some(match self.holder {
-            Holder::File => return None,
+            // The variables of a process are told by no file.
+            Holder::File | Holder::Native | Holder::NativeRoute | Holder::NativeExtensionPolicy => {
+                return None;
+            }
             Holder::Envoy => {
                 let variables = around.path(&["vm_config", "environment_variables"]);
                 let pairs = variables.and_then(|variables| variables.get("key_values"));
@@ -120,7 +130,7 @@ pub(crate) fn read(path: &Path) -> Result<File, Failure> {
     let path = path.to_owned();
     match located_yaml::read(&text) {
         Ok(documents) => {
-            let mut plugins: Vec<Plugin> = documents.iter().flat_map(find).collect();
+            let mut plugins: Vec<Plugin> = documents.iter().flat_map(find::all).collect();
             // JSON alone is handed to the parser as it stands, so that it sees what a YAML reader forgives.
             if let [only] = plugins.as_mut_slice()
                 && only.holder == Holder::File
@@ -140,93 +150,6 @@ pub(crate) fn read(path: &Path) -> Result<File, Failure> {
     }
 }
 
-/// Whether a list of type names, or a type name, is Envoy's Wasm filter.
-pub(crate) fn is_wasm_type(name: &str) -> bool {
-    name.ends_with("envoy.extensions.filters.http.wasm.v3.Wasm")
-}
-
-/// Whether a name, or the name of an image or file, is the guard's.
-fn is_guard_name(text: &str) -> bool {
-    text.replace('_', "-").contains("webhook-guard")
-}
-
-fn find(document: &Tree) -> Vec<Plugin> {
-    if let Some(plugin) = alone(document) {
-        return vec![plugin];
-    }
-    let kind = document.get("kind").and_then(Tree::text).unwrap_or_default();
-    let manifest = document.get("spec").filter(|_| document.get("apiVersion").is_some());
-    let name = document.path(&["metadata", "name"]).and_then(Tree::text).unwrap_or_default();
-    match (kind, manifest) {
-        ("WasmPlugin", Some(spec)) => {
-            let url = spec.get("url").and_then(Tree::text).unwrap_or_default();
-            plugin(Holder::WasmPlugin, name, spec, spec.get("pluginConfig"), &[name, url])
-                .into_iter()
-                .collect()
-        }
-        ("EnvoyExtensionPolicy", Some(spec)) => {
-            let entries = spec.get("wasm").map_or(&[][..], Tree::items).iter();
-            let found = entries.filter_map(|entry| {
-                let own = entry.get("name").and_then(Tree::text).unwrap_or_default();
-                plugin(Holder::EnvoyExtensionPolicy, own, entry, entry.get("config"), &[own])
-            });
-            found.collect()
-        }
-        _ => document.all().into_iter().filter_map(envoy).collect(),
-    }
-}
-
-/// A configuration that is the whole file.
-fn alone(document: &Tree) -> Option<Plugin> {
-    let is_plain = document.get("policies").is_some() && document.get("kind").is_none();
-    is_plain.then(|| Plugin {
-        holder: Holder::File,
-        name: String::new(),
-        around: None,
-        bytes: document.to_json().to_string().into_bytes(),
-        tree: Some(document.clone()),
-        at: document.at,
-    })
-}
-
-/// The Wasm filter of an Envoy, wherever it stands.
-fn envoy(tree: &Tree) -> Option<Plugin> {
-    tree.get("@type").and_then(Tree::text).filter(|name| is_wasm_type(name))?;
-    let around = tree.get("config")?;
-    let configuration = around.get("configuration");
-    // A StringValue or a Struct, both in `value`.
-    let value = configuration.and_then(|any| any.get("value"));
-    let text = |key| around.get(key).and_then(Tree::text).unwrap_or_default();
-    plugin(Holder::Envoy, text("name"), around, value, &[text("name"), text("root_id")])
-}
-
-/// The plugin, if it is the guard: by its names, or because it has policies.
-fn plugin(
-    holder: Holder,
-    name: &str,
-    around: &Tree,
-    configuration: Option<&Tree>,
-    names: &[&str],
-) -> Option<Plugin> {
-    let named = names.iter().any(|name| is_guard_name(name));
-    let (bytes, tree, at) = match configuration {
-        None => (Vec::new(), None, around.at),
-        Some(value) => match value.text() {
-            Some(text) => (text.as_bytes().to_vec(), value.embedded(), value.at),
-            None => (value.to_json().to_string().into_bytes(), Some(value.clone()), value.at),
-        },
-    };
-    let has_policies = tree.as_ref().is_some_and(|tree| tree.get("policies").is_some());
-    (named || has_policies).then(|| Plugin {
-        holder,
-        name: name.to_owned(),
-        around: Some(around.clone()),
-        bytes,
-        tree,
-        at,
-    })
-}
-
 /// The one configuration that a question is about.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigurationArguments {
@@ -243,17 +166,17 @@ pub(crate) struct ConfigurationArguments {
 impl ConfigurationArguments {
     /// Reads it as the filter would, and its variables.
     pub(crate) fn read(&self) -> Result<(Configuration, Environment), Failure> {
-        self.read_all().map(|(configuration, environment, _)| (configuration, environment))
+        self.read_all().map(|(configuration, environment, ..)| (configuration, environment))
     }
 
     /// The same with every text that a token could be: the core keeps nothing of a token but its fingerprint.
     pub(crate) fn read_with_texts(&self) -> Result<(Configuration, Vec<String>), Failure> {
-        let (configuration, environment, bytes) = self.read_all()?;
+        let (configuration, environment, bytes, files) = self.read_all()?;
         let mut texts = Vec::new();
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         collect(&value, &mut texts);
         let named: Vec<String> = texts.iter().filter_map(|name| environment.get(name)).collect();
-        for text in named {
+        for text in named.into_iter().chain(files) {
             // A variable may hold several secrets, as members of a JSON object.
             collect(&serde_json::from_str(&text).unwrap_or_default(), &mut texts);
             let line = text.strip_suffix('\n').unwrap_or(&text);
@@ -262,7 +185,8 @@ impl ConfigurationArguments {
         Ok((configuration, texts))
     }
 
-    fn read_all(&self) -> Result<(Configuration, Environment, Vec<u8>), Failure> {
+    /// The configuration, its variables, its bytes, and the content of the files that hold secrets of it.
+    fn read_all(&self) -> Result<(Configuration, Environment, Vec<u8>, Vec<String>), Failure> {
         let fail = |what: String| Failure::at(&self.config, what);
         let environment = self.environment.read()?;
         let file = read(&self.config)?;
@@ -280,7 +204,8 @@ impl ConfigurationArguments {
                 index.ok_or_else(|| fail(format!("holds {} configurations, no {number}", all.len())))?
             }
         };
-        let configuration = config::read(&plugin.bytes, &|name| environment.get(name)).map_err(|report| {
+        let secrets = NamedSecrets::new(&environment);
+        let configuration = plugin.configuration(&secrets).map_err(|report| {
             let all = std::iter::once(&report.first).chain(&report.others);
             let lines = all.map(|error| {
                 let Position { line, column } = plugin.position(error);
@@ -288,7 +213,8 @@ impl ConfigurationArguments {
             });
             Failure::lines(lines)
         })?;
-        Ok((configuration, environment, plugin.bytes.clone()))
+        let files = secrets.known_files();
+        Ok((configuration, environment, plugin.bytes.clone(), files))
     }
 }
 

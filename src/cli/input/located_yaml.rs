@@ -167,6 +167,13 @@ impl Tree {
         Some(tree)
     }
 
+    /// The JSON of a text that this value stands for, with every place where it begins.
+    pub(crate) fn holding(&self, text: &str) -> Option<Self> {
+        let mut tree = read(text).ok()?.into_iter().next()?;
+        tree.shift(&|_| self.at);
+        Some(tree)
+    }
+
     fn shift(&mut self, to: &impl Fn(Position) -> Position) {
         self.at = to(self.at);
         match &mut self.value {

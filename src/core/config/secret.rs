@@ -164,7 +164,7 @@ fn from_file(source: &Node<'_>, reader: &Reader<'_>) -> Result<String, ConfigErr
         let complaint = "a Wasm VM has no files: `file` is for the native module; use `env`";
         return Err(source.error(Wrong::Rule(complaint)));
     };
-    let text = read(path).map_err(|complaint| source.error(Wrong::Rule(complaint)))?;
+    let text = read(path).map_err(|wrong| source.error(wrong))?;
     trimmed(&text).ok_or_else(|| source.error(Wrong::Rule("the file is empty")))
 }
 

@@ -53,6 +53,8 @@ pub enum Wrong {
     Placeholder,
     /// An environment variable that is not set; nothing where its name could be a secret.
     Unset(Option<String>),
+    /// A file that cannot be opened or read: which of the two.
+    Unreadable(&'static str),
     /// The policy of this place has the name already.
     NameTaken(String),
     /// Another policy governs the same requests.
@@ -76,6 +78,7 @@ impl Wrong {
             Self::HostBits(..) => "host-bits",
             Self::Placeholder => "placeholder-secret",
             Self::Unset(_) => "unset-variable",
+            Self::Unreadable(_) => "unreadable-file",
             Self::NameTaken(_) => "name-taken",
             Self::Rival(_) => "rival-policy",
         }
@@ -100,7 +103,7 @@ impl fmt::Display for Wrong {
             Self::EmptyList => f.write_str("must not be an empty list"),
             Self::EmptyText => f.write_str("must not be empty"),
             Self::EmptyObject => f.write_str("must have at least one member"),
-            Self::Rule(text) => f.write_str(text),
+            Self::Rule(text) | Self::Unreadable(text) => f.write_str(text),
             Self::Value(value, complaint) => write!(f, "{value:?} {complaint}"),
             Self::Choice(word, list, None) => write!(f, "{word:?} is not one of {list}"),
             Self::Choice(word, list, Some(meant)) => {

@@ -5,11 +5,12 @@
 use super::Findings;
 use crate::input::config_files::Plugin;
 use crate::input::located_yaml::{Kind, Tree};
+use crate::input::named_secrets::NamedSecrets;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub(super) fn look(plugin: &Plugin, env: &dyn Fn(&str) -> Option<String>, findings: &mut Findings<'_>) {
+pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Findings<'_>) {
     let Some(tree) = &plugin.tree else { return };
     let policies = tree.get("policies").map_or(&[][..], Tree::items);
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
@@ -28,7 +29,7 @@ pub(super) fn look(plugin: &Plugin, env: &dyn Fn(&str) -> Option<String>, findin
         }
         let mut own = BTreeMap::new();
         for secret in secrets(requirement) {
-            let Some(identity) = identity(secret, env) else { continue };
+            let Some(identity) = identity(secret, named) else { continue };
             if let Some(other) = seen.get(&identity) {
                 let text =
                     format!("policy {name:?} has a secret of policy {other:?}: whoever knows it opens both");
@@ -47,17 +48,21 @@ fn secrets(requirement: &Tree) -> Vec<&Tree> {
 }
 
 /// What tells one secret from another: its value where it is known, else where it comes from.
-fn identity(secret: &Tree, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+fn identity(secret: &Tree, named: &NamedSecrets<'_>) -> Option<String> {
+    let line = |text: &str| format!("value {}", text.trim_end_matches(['\r', '\n']));
     if let Some(value) = secret.get("value").and_then(Tree::text) {
         return Some(format!("value {value}"));
     }
     if let Some(digest) = secret.get("sha256").and_then(Tree::text) {
         return Some(format!("sha256 {}", digest.to_ascii_lowercase()));
     }
+    if let Some(path) = secret.get("file").and_then(Tree::text) {
+        return Some(named.known_file(path).map_or_else(|| format!("file {path}"), |text| line(&text)));
+    }
     let variable = secret.get("env")?.text()?;
     let member = secret.get("key").and_then(Tree::text);
-    match (env(variable), member) {
-        (Some(value), None) => Some(format!("value {}", value.trim_end_matches(['\r', '\n']))),
+    match (named.variable(variable), member) {
+        (Some(value), None) => Some(line(&value)),
         (_, member) => Some(format!("env {variable} {}", member.unwrap_or_default())),
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! Responsible for what may be read, and for how much of it.
 
+use crate::input::regular_file::{self, NotRead};
 use std::cell::Cell;
-use std::fs::{File, OpenOptions};
-use std::io::Read as _;
 use std::path::Path;
 
 /// How many bytes all files of a capture may have together.
@@ -33,30 +32,16 @@ impl<'f> Files<'f> {
             return Err(format!("names the file {name}: --allow-files reads what a capture names"));
         }
         let path = self.directory.join(name);
-        let fail = |error: std::io::Error| format!("{}: {error}", path.display());
-        let file = open(&path).map_err(fail)?;
-        // Asked of what was opened: what the name stands for may have changed since.
-        if !file.metadata().map_err(fail)?.is_file() {
-            return Err(format!("{}: is not a regular file", path.display()));
-        }
-        let mut bytes = Vec::new();
         let most = self.left.get();
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
-        let left = most.checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        let too_much = || format!("{}: the files of the capture have more than 64 MiB", path.display());
-        self.left.set(left.ok_or_else(too_much)?);
+        let bytes = regular_file::read(&path, most).map_err(|why| match why {
+            NotRead::Unopened(error) | NotRead::Unreadable(error) => format!("{}: {error}", path.display()),
+            NotRead::NotRegular => format!("{}: is not a regular file", path.display()),
+            NotRead::TooLarge => {
+                format!("{}: the files of the capture have more than 64 MiB", path.display())
+            }
+        })?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.left.set(most.saturating_sub(length));
         Ok(bytes)
     }
-}
-
-/// Opens a file without waiting: a pipe would block until someone writes into it.
-#[cfg(unix)]
-fn open(path: &Path) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
-}
-
-#[cfg(not(unix))]
-fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).open(path)
 }
