@@ -422,13 +422,13 @@ impl Decision {
         let record = &self.record;
         let borrowed = |text: &'static str| Some(Cow::Borrowed(text));
         [
-            ("webhook_verdict", borrowed(self.verdict.code())),
-            ("webhook_reason", borrowed(self.verdict.reason_code())),
-            ("webhook_policy", record.policy.as_deref().map(Cow::Borrowed)),
-            ("webhook_provider", record.provider.as_deref().map(Cow::Borrowed)),
-            ("webhook_delivery_id", record.delivery_id.as_deref().map(Cow::Borrowed)),
-            ("webhook_secret_id", record.secret_ids.first().map(|id| Cow::Borrowed(id.as_ref()))),
-            ("webhook_checks", Some(Cow::Owned(record.checks()))),
+            ("wasm.webhook_verdict", borrowed(self.verdict.code())),
+            ("wasm.webhook_reason", borrowed(self.verdict.reason_code())),
+            ("wasm.webhook_policy", record.policy.as_deref().map(Cow::Borrowed)),
+            ("wasm.webhook_provider", record.provider.as_deref().map(Cow::Borrowed)),
+            ("wasm.webhook_delivery_id", record.delivery_id.as_deref().map(Cow::Borrowed)),
+            ("wasm.webhook_secret_id", record.secret_ids.first().map(|id| Cow::Borrowed(id.as_ref()))),
+            ("wasm.webhook_checks", Some(Cow::Owned(record.checks()))),
         ]
     }
 

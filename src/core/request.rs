@@ -32,6 +32,9 @@ pub struct Headers {
     spans: Vec<Span>,
 }
 
+/// The bytes of an ordinary header, its name and a NUL behind each included.
+const TYPICAL_LENGTH: usize = 64;
+
 #[derive(Clone, Copy, Debug)]
 struct Span {
     name: usize,
@@ -67,7 +70,12 @@ impl Headers {
 
     /// Headers from pairs, as a test or a command line has them.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
-        let mut headers = Self::default();
+        let pairs = pairs.into_iter();
+        let count = pairs.size_hint().0;
+        let mut headers = Self {
+            buffer: Vec::with_capacity(count.saturating_mul(TYPICAL_LENGTH)),
+            spans: Vec::with_capacity(count),
+        };
         for (name, value) in pairs {
             let start = headers.buffer.len();
             headers.buffer.extend_from_slice(name);

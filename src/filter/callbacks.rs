@@ -290,7 +290,8 @@ impl Guard {
     /// Makes the decision known: filter state, metrics, log.
     fn publish(&self, decision: &Decision, request_id: &str) {
         for (name, value) in decision.filter_state() {
-            if let Some(value) = value {
+            // The host puts `wasm.` before the name.
+            if let (Some(name), Some(value)) = (name.strip_prefix("wasm."), value) {
                 hostcalls::set_property(name, &value).unwrap_or_default();
             }
         }

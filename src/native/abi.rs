@@ -164,6 +164,12 @@ unsafe extern "C" {
         name: Buffer,
         value: Buffer,
     ) -> bool;
+    fn envoy_dynamic_module_callback_http_add_header(
+        stream: *mut c_void,
+        map: u32,
+        name: Buffer,
+        value: Buffer,
+    ) -> bool;
     fn envoy_dynamic_module_callback_http_send_response(
         stream: *mut c_void,
         status: u32,
@@ -270,14 +276,25 @@ impl Stream<'_> {
         if is_had { Ok(Headers::from_pairs(pairs)) } else { Err(Fault) }
     }
 
-    /// Sets a header in place of all others of that name; none instead of a value removes them.
-    pub(crate) fn set_header(&self, map: Map, name: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
-        let value = value.map_or(Buffer::NONE, Buffer::of);
+    /// Sets a header in place of all others of that name.
+    pub(crate) fn set_header(&self, map: Map, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let (name, value) = (Buffer::of(name), Buffer::of(value));
         // SAFETY: the host reads name and value during the call only.
-        let is_set = unsafe {
-            envoy_dynamic_module_callback_http_set_header(self.stream, map.number(), Buffer::of(name), value)
-        };
-        if is_set { Ok(()) } else { Err(Fault) }
+        done(unsafe { envoy_dynamic_module_callback_http_set_header(self.stream, map.number(), name, value) })
+    }
+
+    /// Removes every header of that name.
+    pub(crate) fn remove_header(&self, map: Map, name: &[u8]) -> Result<(), Fault> {
+        let (name, value) = (Buffer::of(name), Buffer::NONE);
+        // SAFETY: the host reads the name during the call only; a value that is null removes the header.
+        done(unsafe { envoy_dynamic_module_callback_http_set_header(self.stream, map.number(), name, value) })
+    }
+
+    /// Adds a header of which there is none. To set it, the host would look through all others.
+    pub(crate) fn add_header(&self, map: Map, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let (name, value) = (Buffer::of(name), Buffer::of(value));
+        // SAFETY: the host reads name and value during the call only.
+        done(unsafe { envoy_dynamic_module_callback_http_add_header(self.stream, map.number(), name, value) })
     }
 
     /// Calls `take` with each piece of a body, in order, until it says no.
@@ -411,6 +428,10 @@ impl Stream<'_> {
             );
         }
     }
+}
+
+const fn done(is_done: bool) -> Result<(), Fault> {
+    if is_done { Ok(()) } else { Err(Fault) }
 }
 
 /// Another reference to what the host holds one of.

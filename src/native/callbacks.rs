@@ -179,7 +179,7 @@ impl Request {
         let exchange = self.exchange.as_mut().ok_or(Fault)?;
         let trailers = stream.headers(Map::RequestTrailers)?;
         for name in exchange.trailers(&trailers) {
-            stream.set_header(Map::RequestTrailers, name, None)?;
+            stream.remove_header(Map::RequestTrailers, name)?;
         }
         self.end(stream)
     }
@@ -240,13 +240,14 @@ fn now() -> Result<Millis, Fault> {
 
 fn apply(stream: &Stream<'_>, edits: &Edits) -> Result<(), Fault> {
     for name in &edits.remove {
-        stream.set_header(Map::RequestHeaders, name, None)?;
+        stream.remove_header(Map::RequestHeaders, name)?;
     }
     if let Some(target) = &edits.target {
-        stream.set_header(Map::RequestHeaders, b":path", Some(target))?;
+        stream.set_header(Map::RequestHeaders, b":path", target)?;
     }
+    // Whatever the sender had under these names is among what has been removed.
     for (name, value) in &edits.set {
-        stream.set_header(Map::RequestHeaders, name.as_bytes(), Some(value.as_bytes()))?;
+        stream.add_header(Map::RequestHeaders, name.as_bytes(), value.as_bytes())?;
     }
     Ok(())
 }
@@ -268,7 +269,7 @@ fn whole_body(stream: &Stream<'_>, length: usize) -> Result<Vec<u8>, Fault> {
 fn publish(stream: &Stream<'_>, metrics: &Metrics, decision: &Decision, request_id: &str) {
     for (name, value) in decision.filter_state() {
         if let Some(value) = value {
-            stream.set_filter_state(&format!("wasm.{name}"), &value);
+            stream.set_filter_state(name, &value);
         }
     }
     metrics.count(stream, decision);

@@ -21,7 +21,7 @@ pub struct Edits {
     pub target: Option<Vec<u8>>,
     /// Headers that are removed.
     pub remove: Vec<Vec<u8>>,
-    /// Headers that are then set.
+    /// Headers that are then set: those of our verdict, which are never among the request's own any more.
     pub set: Vec<(&'static str, Arc<str>)>,
 }
 

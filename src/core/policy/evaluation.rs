@@ -364,7 +364,9 @@ impl BodyCheck {
         if self.seen > self.evaluation.policy.max_body_bytes {
             return ControlFlow::Break(self.settle(Err(Reason::BodyTooLarge)));
         }
-        self.could_be_signed = self.could_be_signed && chunk.iter().all(may_be_signed);
+        // A longer body is no such value: its bytes need no look, which would cost as much as to hash them.
+        let is_short = usize::try_from(self.seen).is_ok_and(|seen| seen <= MOST_SIGNED);
+        self.could_be_signed = self.could_be_signed && is_short && chunk.iter().all(may_be_signed);
         for running in self.evaluation.running_mut() {
             running.update(chunk);
         }
