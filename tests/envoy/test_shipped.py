@@ -67,11 +67,18 @@ def test_a_guard_holds_the_head_and_survives_a_trap_and_has_its_secrets_from_the
 @ALL
 def test_a_native_guard_stays_loaded_and_lists_the_variables_that_it_reads(name):
     """And no others: each is one that a secret of the same configuration names."""
+    guards = []
     for module in of_type(name, NATIVE) + of_type(name, OF_ROUTE):
         assert module["dynamic_module_config"]["name"] == "webhook_guard"
         assert module["dynamic_module_config"]["do_not_close"] is True
         assert "terminal_filter" not in module
-        guard = json.loads(module["filter_config"]["value"])
+        guards.append(json.loads(module["filter_config"]["value"]))
+    # Envoy Gateway's words for the same.
+    for manifest in (node for document in yaml.safe_load_all(FILES[name]) for node in nodes(document)):
+        assert all(one["doNotClose"] is True for one in manifest.get("dynamicModules", []))
+        guards += [one["config"] for one in manifest.get("dynamicModule", [])]
+        assert "terminalFilter" not in manifest
+    for guard in guards:
         secrets = [secret for node in nodes(guard["policies"]) for secret in node.get("secrets", [])]
         assert all(secret.keys() <= {"env", "file", "id"} for secret in secrets)
         assert guard.get("environment", []) == list(dict.fromkeys(secret["env"] for secret in secrets if "env" in secret))
