@@ -41,7 +41,7 @@ test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's an
 test-matrix: wasm native $(VENV)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
 	$(PYTHON) .ci/matrix --write docs/versions.md
 
-test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
+test-compose: wasm native $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
 
 cli: ## the command line: target/cli/webhook-guard
