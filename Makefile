@@ -35,13 +35,13 @@ test-envoy-native: export GUARD := native
 test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed ## the dynamic module under the same tests
 	$(PYTHON) -m pytest tests/envoy -q
 
-test-gateways: wasm $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
+test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
 test-matrix: wasm native native-panics cli rig $(VENV)/.installed ## both modules in every Envoy on PyPI from 1.36 on, as a table; takes an hour
 	$(PYTHON) .ci/matrix --write docs/versions.md
 
-test-compose: wasm $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
+test-compose: wasm native $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
 
 cli: ## the command line: target/cli/webhook-guard

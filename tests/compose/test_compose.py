@@ -23,12 +23,20 @@ from harness.transcript import follow, programs, steps
 
 IMAGE = "webhook-guard-envoy:test"
 FOLDER = ROOT / "envoy/compose"
+GUARDS = ["wasm", "native"]
+EACH = pytest.mark.parametrize("guard", GUARDS)
+# What is in the container of Envoy besides its configuration, by the words of that guard's own file.
+MODULES = {
+    "wasm": ("envoy.yaml", "target/wasm32-wasip1/release/webhook_guard.wasm", []),
+    "native": ("envoy-native.yaml", "target/native/libwebhook_guard.so", ["ENVOY_DYNAMIC_MODULES_SEARCH_PATH=/etc/envoy"]),
+}
 
 
-def compose(*arguments: str, environment: dict[str, str] | None = None) -> str:
+def compose(*arguments: str, environment: dict[str, str] | None = None, whole: dict[str, str] | None = None) -> str:
+    """`environment` is added to the own one, `whole` stands in its place."""
     program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
     done = subprocess.run([*program, "-p", "webhook-guard-test", *arguments], cwd=FOLDER, text=True,
-                          env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                          env=whole or os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -57,11 +65,11 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def running(image: str):
+@pytest.fixture(scope="module", params=GUARDS)
+def running(image: str, request: pytest.FixtureRequest):
     """The port that compose publishes, and a function that gives a service's JSON log lines."""
     port = free_port()
-    environment = SECRETS | {"ENVOY_IMAGE": image, "WEBHOOK_GUARD_PORT": str(port)}
+    environment = SECRETS | {"GUARD": request.param, "ENVOY_IMAGE": image, "WEBHOOK_GUARD_PORT": str(port)}
 
     def log(service: str) -> list[dict]:
         lines = compose("logs", "--no-color", service, environment=environment).splitlines()
@@ -103,12 +111,13 @@ def test_webhooks_pass_and_everything_else_is_refused(running) -> None:
     assert arrived == [(name, "verified") for name in ("github", "slack", "stripe", "bitbucket", "gitlab")]
 
 
-def test_the_readme_can_be_followed(image: str, tmp_path: Path) -> None:
+@EACH
+def test_the_readme_can_be_followed(image: str, guard: str, tmp_path: Path) -> None:
     """To the letter, but for the image, which is built here, and the port, which may be taken; both by the README's own variables."""
     port = free_port()
     scripts = {} if shutil.which("docker-compose") else {"docker-compose": 'exec docker compose "$@"'}
     environment = programs(tmp_path / "bin", scripts)
-    environment |= {"ENVOY_IMAGE": image, "WEBHOOK_GUARD_PORT": str(port), "COMPOSE_PROJECT_NAME": "webhook-guard-readme"}
+    environment |= {"GUARD": guard, "ENVOY_IMAGE": image, "WEBHOOK_GUARD_PORT": str(port), "COMPOSE_PROJECT_NAME": "webhook-guard-readme"}
     until_served = "for _ in $(seq 150); do docker-compose logs 2>&1 | grep -c 'starting workers' | grep -q 2 && break; sleep 0.2; done"
     session = steps(FOLDER / "README.md")
     try:
@@ -117,14 +126,29 @@ def test_the_readme_can_be_followed(image: str, tmp_path: Path) -> None:
         subprocess.run(["docker-compose", "down", "-t", "0"], cwd=FOLDER, env=environment, capture_output=True)
 
 
-def test_without_a_secret_envoy_does_not_start_and_says_which(image: str) -> None:
-    files = [(FOLDER / "envoy.yaml", "envoy.yaml"),
-             (ROOT / "target/wasm32-wasip1/release/webhook_guard.wasm", "webhook_guard.wasm")]
+@EACH
+def test_without_a_secret_envoy_does_not_start_and_says_which(image: str, guard: str) -> None:
+    config, module, variables = MODULES[guard]
+    files = [(FOLDER / config, "envoy.yaml"), (ROOT / module, Path(module).name)]
     mounts = [part for path, name in files for part in ("-v", f"{path}:/etc/envoy/{name}:ro")]
+    mounts += [part for variable in variables for part in ("-e", variable)]
     done = subprocess.run(["docker", "run", "--rm", *mounts, image, "envoy", "-c", "/etc/envoy/envoy.yaml"],
                           capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert 'policies[0].require.signature.secrets[0].env: the environment variable "GITHUB_WEBHOOK_SECRET"' in done.stderr
+
+
+def test_compose_mounts_one_guard_and_its_configuration() -> None:
+    """The Wasm module where nothing is said, and no other file than the two."""
+    for chosen, guard in ({}, "wasm"), *(({"GUARD": guard}, guard) for guard in GUARDS):
+        environment = {name: value for name, value in os.environ.items() if name != "GUARD"} | chosen
+        service = yaml.safe_load(compose("config", whole=environment))["services"]["envoy"]
+        config, module, variables = MODULES[guard]
+        volumes = [one if isinstance(one, str) else f"{one['source']}:{one['target']}:{'ro' if one['read_only'] else 'rw'}" for one in service["volumes"]]
+        assert sorted(volumes) == sorted([f"{FOLDER / config}:/etc/envoy/envoy.yaml:ro", f"{ROOT / module}:/etc/envoy/{Path(module).name}:ro"])
+        fixed = [f"{name}={value}" for name, value in service["environment"].items() if value is not None and name not in SECRETS]
+        assert fixed == variables
+        assert SECRETS.keys() <= service["environment"].keys()
 
 
 def test_the_collector_comes_with_its_profile_only_and_has_a_version() -> None:

@@ -57,8 +57,9 @@ def test_both_forms_say_the_same():
     assert {value.replace(*port) for key, value in JSON.items() if key != "time"} == set(attributes.values())
 
 
-def test_the_file_of_compose_is_the_standalone_one_and_this_log():
-    standalone, compose = (yaml.safe_load((shipped.DIRECTORY / name).read_text()) for name in ("standalone/envoy.yaml", "compose/envoy.yaml"))
+@pytest.mark.parametrize("alone, with_it", [("standalone/envoy.yaml", "compose/envoy.yaml"), ("native/envoy.yaml", "compose/envoy-native.yaml")])
+def test_a_file_of_compose_is_the_other_one_and_this_log(alone, with_it):
+    standalone, compose = (yaml.safe_load((shipped.DIRECTORY / name).read_text()) for name in (alone, with_it))
     (listener,) = compose["static_resources"]["listeners"]
     assert listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"].pop() == OTLP
     assert compose["static_resources"]["clusters"].pop()["name"] == "collector"

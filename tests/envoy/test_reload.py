@@ -5,7 +5,6 @@ By file, in place of a control plane: LDS (a whole listener) and ECDS (the filte
 
 import copy
 import json
-import threading
 import time
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from harness import client, shipped, signer
 from harness.client import Request
 from harness.envoy import FILTER_TYPE, bootstrap
 from harness.gateway import Gateway
+from harness.load import Load
 
 SECRET = "a-secret-that-is-32-characters-x"
 ENV = {"SECRET": SECRET}
@@ -79,27 +79,6 @@ class Ecds(Source):
         return self.resources({"@type": kind, "name": "guard", "typed_config": own})
 
 
-class Load:
-    """A sender that never rests; `statuses` counts what it was answered."""
-
-    def __init__(self, port: int) -> None:
-        self._port, self._rests, self.statuses = port, threading.Event(), {200: 0}
-        self._thread = threading.Thread(target=self._send)
-
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rests.set()
-        self._thread.join()
-
-    def _send(self) -> None:
-        while not self._rests.is_set():
-            status = client.h1_length(self._port, to("/v1")).status
-            self.statuses[status] = self.statuses.get(status, 0) + 1
-
-
 @pytest.fixture(scope="module", params=[Lds, Ecds], ids=["LDS", "ECDS"])
 def gateway(request):
     source = request.param()
@@ -122,7 +101,7 @@ def update(gateway: Gateway, guard_config: dict | str, counter: str) -> None:
 
 def test_a_good_configuration_takes_effect_and_drops_no_request(gateway):
     port = gateway.envoy.port
-    with Load(port) as first, Load(port) as second:
+    with Load(port, lambda: to("/v1")) as first, Load(port, lambda: to("/v1")) as second:
         for paths in (["/v1", "/v2"], ["/v1"], ["/v1", "/v3"], ["/v1"]):
             update(gateway, guard(*paths), gateway.source.accepted)
             for path in ("/v2", "/v3"):
@@ -137,7 +116,7 @@ def test_a_good_configuration_takes_effect_and_drops_no_request(gateway):
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_a_bad_configuration_leaves_the_old_one_serving(gateway, bad):
     refused = gateway.envoy.metric("webhook_guard_config_rejected_total")
-    with Load(gateway.envoy.port) as load:
+    with Load(gateway.envoy.port, lambda: to("/v1")) as load:
         update(gateway, bad, gateway.source.rejected)
         assert _eventually(lambda: load.statuses[200] > 100)
     assert load.statuses.keys() == {200}

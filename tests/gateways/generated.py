@@ -1,9 +1,10 @@
 """The Envoy configuration that Istio and Envoy Gateway make of the manifests under envoy/, for one Envoy without a cluster.
 
 Written after their translators' source: istio's model/extensions.go and core/listener_builder.go, envoyproxy/gateway's
-xds/translator/wasm.go and httpfilters.go. Only what matters to the guard is here: the filters and their order, where their
-configuration comes from, failure policy, per-route enabling, limits, access log, labels. The discovery service is a file,
-and the module, which an agent or a controller would have fetched, is a local one.
+xds/translator/wasm.go, dynamicmodule.go and httpfilters.go; what becomes of Envoy's start-up file after istio's
+pkg/bootstrap/config.go and envoyproxy/gateway's xds/bootstrap/util.go. Only what matters to the guard is here: the filters
+and their order, where their configuration comes from, failure policy, per-route enabling, limits, access log, labels. The
+discovery service is a file, and the module, which an agent, a controller or a container would have put there, a local one.
 """
 
 import json
@@ -12,10 +13,13 @@ import re
 import yaml
 
 from harness import shipped
-from harness.envoy import bootstrap, find_module
+from harness.envoy import bootstrap, find_module, find_native
 
 TYPE = "type.googleapis.com/envoy."
 WASM = f"{TYPE}extensions.filters.http.wasm.v3.Wasm"
+NATIVE = f"{TYPE}extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
+# Of which Istio's Envoy keeps metrics in any case; it keeps no others but those that the mesh configuration names.
+ISTIO_METRICS = ["cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm", "reporter=", "component", "istio"]
 ECDS = "ecds.json"
 
 
@@ -52,17 +56,72 @@ def istio_held_resource() -> str:
     return _resource(value["name"], plugin)
 
 
+def istio_native(port: int) -> dict:
+    value = _patch("istio/envoyfilter-native.yaml", "HTTP_FILTER")
+    config = _istio(port, value, value["name"])
+    more = yaml.safe_load((shipped.DIRECTORY / "istio/native-mesh-config.yaml").read_text())["meshConfig"]["defaultConfig"]
+    prefixes = ISTIO_METRICS + more["proxyStatsMatcher"]["inclusionPrefixes"]
+    config["stats_config"]["stats_matcher"] = {"inclusion_list": {"patterns": [{"prefix": prefix} for prefix in prefixes]}}
+    # Which are texts in the mesh configuration, and truth values in Envoy's.
+    values = {name: {"true": True, "false": False}.get(text, text) for name, text in more["runtimeValues"].items()}
+    config["layered_runtime"] = {"layers": [{"name": "global config", "static_layer": values}]}
+    # Envoy looks for the module where the pod has it; here that is where it was built.
+    pod = yaml.safe_load(_config_map("istio/native-gateway.yaml")["deployment"])["spec"]["template"]["spec"]
+    (proxy,) = pod["containers"]
+    searched = [one["value"] for one in proxy["env"] if one["name"] == "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"]
+    assert searched == [_folder_of_the_module(pod["volumes"], pod["initContainers"], proxy)]
+    return config
+
+
+def _config_map(name: str) -> dict:
+    (found,) = [one for one in yaml.safe_load_all((shipped.DIRECTORY / name).read_text()) if one["kind"] == "ConfigMap"]
+    return found["data"]
+
+
+def _folder_of_the_module(volumes: list[dict], before: list[dict], proxy: dict) -> str:
+    """Where the proxy's container has the module that the container before it has copied into the volume of both."""
+    (volume,), (copying,) = volumes, before
+    assert volume["emptyDir"] == {}
+    (into,), (there,) = copying["volumeMounts"], proxy["volumeMounts"]
+    assert into["name"] == there["name"] == volume["name"]
+    assert there["readOnly"] is True
+    assert copying["command"] == ["cp", f"/{find_native().name}", f"{into['mountPath']}/"]
+    return there["mountPath"]
+
+
+def gateway_native(port: int) -> dict:
+    patch = manifest("envoy-gateway/native-proxy.yaml", "EnvoyProxy")
+    (entry,) = patch["dynamicModules"]
+    deployment = patch["provider"]["kubernetes"]["envoyDeployment"]
+    folder = _folder_of_the_module(deployment["pod"]["volumes"], deployment["initContainers"], deployment["container"])
+    assert entry["source"] == {"type": "Local", "local": {"path": f"{folder}/{find_native().name}"}}
+    (module,) = manifest("envoy-gateway/native.yaml", "EnvoyExtensionPolicy")["dynamicModule"]
+    assert module["name"] == entry["name"], "which is not in the EnvoyProxy's list"
+    return _envoy_gateway(port, "envoy.filters.http.dynamic_modules/envoyextensionpolicy/webhooks/webhook-guard/dynamic-module/0", {
+        "@type": NATIVE,
+        "dynamic_module_config": {"do_not_close": entry["doNotClose"], "module": {"local": {"filename": str(find_native())}}},
+        "filter_name": module["filterName"],
+        "filter_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(module["config"])},
+    }, proxy=_merged(manifest("envoy-gateway/gateway.yaml", "EnvoyProxy"), patch))
+
+
+def _merged(node: dict, patch: dict) -> dict:
+    """As `kubectl patch --type merge` does it: lists and texts are replaced."""
+    return node | {key: _merged(node[key], value) if isinstance(value, dict) and isinstance(node.get(key), dict) else value
+                   for key, value in patch.items()}
+
+
 def gateway_buffer_behind(port: int) -> dict:
     policy = manifest("envoy-gateway/buffer-behind.yaml", "EnvoyExtensionPolicy")
     limit = _bytes(manifest("envoy-gateway/buffer-behind.yaml", "BackendTrafficPolicy")["requestBuffer"]["limit"])
     kind = f"{TYPE}extensions.filters.http.buffer.v3.Buffer"
     buffer = {"name": "envoy.filters.http.buffer", "disabled": True, "typed_config": {"@type": kind, "max_request_bytes": limit}}
     per_route = {buffer["name"]: {"@type": f"{kind}PerRoute", "buffer": {"max_request_bytes": limit}}}
-    return _envoy_gateway(port, policy, [buffer], per_route)
+    return _envoy_gateway(port, *_wasm_of(policy), [buffer], per_route)
 
 
 def gateway_held(port: int) -> dict:
-    config = _envoy_gateway(port, manifest("envoy-gateway/held.yaml", "EnvoyExtensionPolicy"), [], {})
+    config = _envoy_gateway(port, *_wasm_of(manifest("envoy-gateway/held.yaml", "EnvoyExtensionPolicy")))
     (patch,) = manifest("envoy-gateway/held.yaml", "EnvoyPatchPolicy")["jsonPatches"]
     operation = patch["operation"]
     # The one form of JSONPath that the manifest uses: a filter by its name, and a path below it.
@@ -103,12 +162,21 @@ def _patch(name: str, applies_to: str) -> dict:
     return patch["value"]
 
 
-def _envoy_gateway(port: int, policy: dict, others: list[dict], per_route: dict) -> dict:
+def _wasm_of(policy: dict) -> tuple[str, dict]:
+    """The name of the policy's filter, and the filter. No failure policy: that is closed. The VM is the policy's own."""
     name = "envoy.filters.http.wasm/envoyextensionpolicy/webhooks/webhook-guard/wasm/0"
     (wasm,) = policy["wasm"]
-    proxy = manifest("envoy-gateway/gateway.yaml", "EnvoyProxy")
+    plugin = _plugin(wasm["name"], wasm["rootID"], wasm["config"], wasm["env"]["hostKeys"])
+    plugin["vm_config"]["vm_id"] = name
+    return name, {"@type": WASM, "config": plugin}
+
+
+def _envoy_gateway(port: int, name: str, typed: dict, others: list[dict] | None = None, per_route: dict | None = None, *,
+                   proxy: dict | None = None) -> dict:
+    """With the filter of that name, off but on the one route, and `others` behind it."""
+    proxy = proxy or manifest("envoy-gateway/gateway.yaml", "EnvoyProxy")
     client = manifest("envoy-gateway/gateway.yaml", "ClientTrafficPolicy")
-    route = {"typed_per_filter_config": per_route | {name: {"@type": f"{TYPE}config.route.v3.FilterConfig", "config": {}}}}
+    route = {"typed_per_filter_config": (per_route or {}) | {name: {"@type": f"{TYPE}config.route.v3.FilterConfig", "config": {}}}}
     config = bootstrap(None, upstream_port=port, route=route) | yaml.safe_load(proxy["bootstrap"]["value"])
     config["static_resources"]["listeners"][0]["per_connection_buffer_limit_bytes"] = _bytes(client["connection"]["bufferLimit"])
     connection = manager(config)
@@ -116,12 +184,8 @@ def _envoy_gateway(port: int, policy: dict, others: list[dict], per_route: dict)
     connection |= {"normalize_path": True, "merge_slashes": True, "request_timeout": client["timeout"]["http"]["requestReceivedTimeout"],
                 "path_with_escaped_slashes_action": {"RejectRequest": "REJECT_REQUEST"}[client["path"]["escapedSlashesAction"]]}
     _log(connection, proxy["telemetry"]["accessLog"]["settings"][0]["format"]["json"])
-    # No failure policy: that is closed. The VM is the policy's own.
-    plugin = _plugin(wasm["name"], wasm["rootID"], wasm["config"], wasm["env"]["hostKeys"])
-    plugin["vm_config"]["vm_id"] = name
-    guard = {"name": name, "disabled": True, "typed_config": {"@type": WASM, "config": plugin}}
     assert proxy["filterOrder"] == [{"name": "envoy.filters.http.buffer", "after": "envoy.filters.http.wasm"}]
-    connection["http_filters"][:0] = [guard, *others]
+    connection["http_filters"][:0] = [{"name": name, "disabled": True, "typed_config": typed}, *(others or [])]
     return config
 
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateways import generated
 from harness import shipped
+from harness.envoy import find_native
 from harness.transcript import WAIT, Room, Step, programs, steps
 
 pytestmark = pytest.mark.skipif(not Room.can_open(), reason="namespaces are not to be had here: unshare --mount --net --pid")
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(not Room.can_open(), reason="namespaces are not 
 SUDO = {"sudo": 'exec "$@"'}
 
 
-@pytest.mark.parametrize("folder", ["standalone", "ecds", "flexdeploy", "per-route"])
+@pytest.mark.parametrize("folder", ["standalone", "ecds", "flexdeploy", "per-route", "native"])
 def test_an_envoy_of_ones_own(folder, tmp_path):
     session = steps(shipped.DIRECTORY / folder / "README.md")
     assert any(step.shown for step in session)
@@ -38,12 +39,18 @@ CLUSTER = r"""
 printf '%s %s\n' "$(basename "$0")" "$*" >>"$ROOM/calls"
 [[ " $* " == *" logs "* ]] && { sleep 0.5; exec cat "$ROOM/access.log"; }
 while [ $# -gt 0 ]; do
-    if [ "$1" = -f ]; then
-        [ "$2" = - ] || [ -f "$2" ] || { echo "error: the path $2 does not exist" >&2; exit 1; }
+    if [ "$1" = -f ] || [ "$1" = --patch-file ]; then
+        [ "$2" = - ] || [ "$2" = /dev/stdin ] || [ -f "$2" ] || { echo "error: the path $2 does not exist" >&2; exit 1; }
         [ "$(basename "$0")" = helm ] || { echo ---; cat "$2"; } | sed 's/^-$//' >>"$ROOM/applied.yaml"
     fi
     shift
 done"""
+# Writes down its arguments too. What is built has to be there, and to be copied by its name.
+DOCKER = r"""
+printf '%s %s\n' docker "$*" >>"$ROOM/calls"
+if [ "$1" = build ]; then
+    while read -r word name _; do [ "$word" != COPY ] || [ -f "${@: -1}/$name" ] || { echo "error: no $name" >&2; exit 1; }; done
+fi"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Way:
     config: Callable[[int], dict]
     resource: Callable[[], str] | None = None
     secrets: str = "webhooks"
+    is_native: bool = False
 
 
 WAYS = {
@@ -62,6 +70,9 @@ WAYS = {
     "istio-envoyfilter": Way("istio", {"envoyfilter-held.yaml"}, generated.istio_held, generated.istio_held_resource),
     "envoy-gateway-buffer": Way("envoy-gateway", {"buffer-behind.yaml"}, generated.gateway_buffer_behind, secrets="envoy-gateway-system"),
     "envoy-gateway-held": Way("envoy-gateway", {"held.yaml"}, generated.gateway_held, secrets="envoy-gateway-system"),
+    "istio-native": Way("istio", {"envoyfilter-native.yaml", "native-gateway.yaml", "native-mesh-config.yaml"}, generated.istio_native, is_native=True),
+    "envoy-gateway-native": Way("envoy-gateway", {"native.yaml", "native-proxy.yaml"}, generated.gateway_native, secrets="envoy-gateway-system",
+                                is_native=True),
 }
 HOST = "hooks.example.com"
 
@@ -70,20 +81,20 @@ HOST = "hooks.example.com"
 def test_a_cluster(way, tmp_path):
     """What is typed, in order and with nothing forgotten; and the requests of the README, over TLS and by name."""
     folder = shipped.DIRECTORY / way.folder
-    session = steps(folder / "README.md")
+    session = session_of(way)
     gateway_is_there = [step for step in session if "apply -f gateway.yaml" in step.command]
     assert len(gateway_is_there) == 1
     for name, text in certificate().items():
         (tmp_path / name).write_text(text)
     (tmp_path / "envoy.json").write_text(json.dumps(reachable(way.config(8000), tmp_path)))
     (tmp_path / generated.ECDS).write_text(way.resource() if way.resource else "")
-    environment = programs(tmp_path / "bin", {"kubectl": CLUSTER, "helm": CLUSTER})
+    environment = programs(tmp_path / "bin", {"kubectl": CLUSTER, "helm": CLUSTER, "docker": DOCKER})
     environment |= {"ROOM": str(tmp_path), "CURL_CA_BUNDLE": str(tmp_path / "tls.crt")}
 
     def after(step: Step) -> str:
         return f"""
             (exec envoy -c {shipped.DIRECTORY}/compose/application.yaml --base-id 1) >$ROOM/application.log 2>&1 & log=$ROOM/application.log; {WAIT}
-            (cd $ROOM; exec envoy -c envoy.json --file-flush-interval-msec 20) >$ROOM/envoy.log 2>&1 & log=$ROOM/envoy.log; {WAIT}
+            (cd $ROOM; export ENVOY_DYNAMIC_MODULES_SEARCH_PATH={find_native().parent}; exec envoy -c envoy.json --file-flush-interval-msec 20) >$ROOM/envoy.log 2>&1 & log=$ROOM/envoy.log; {WAIT}
             """ if step in gateway_is_there else ""
 
     Room.follow(session, folder, environment, tmp_path, before=f"echo 127.0.0.1 {HOST} >>/etc/hosts\n", after=after)
@@ -93,6 +104,20 @@ def test_a_cluster(way, tmp_path):
     judge_names(way, calls, text)
 
 
+def session_of(way: Way) -> list[Step]:
+    """What a README says to type; for the native module with the lines of its section in place of those that it names."""
+    readme = shipped.DIRECTORY / way.folder / "README.md"
+    section = readme.read_text().splitlines().index("## Native code")
+    session, native = [], []
+    for step in steps(readme):
+        (session if int(step.where.rpartition(":")[2]) <= section else native).append(step)
+    if not way.is_native:
+        return session
+    (first,) = [number for number, step in enumerate(session) if {"istio": "helm upgrade", "envoy-gateway": "buffer-behind.yaml"}[way.folder] in step.command]
+    (last,) = [number for number, step in enumerate(session) if "apply -f gateway.yaml" in step.command]
+    return [*session[:first], *native, *session[last + 1:]]
+
+
 def judge_manifests(way: Way, applied: list[dict]) -> None:
     """Every file of the folder is named, one row's are applied, whole, and the guard stands before the gateway is reachable."""
     readme = (shipped.DIRECTORY / way.folder / "README.md").read_text()
@@ -100,9 +125,17 @@ def judge_manifests(way: Way, applied: list[dict]) -> None:
     assert not [name for name in files if name not in readme]
     assert way.manifests <= files
     kinds = [one["kind"] for one in applied]
-    guard = {"istio": ["EnvoyFilter", "Telemetry", "WasmPlugin"], "envoy-gateway": ["EnvoyExtensionPolicy", "BackendTrafficPolicy"]}[way.folder]
+    guard, behind = {
+        ("istio", False): (["EnvoyFilter", "Telemetry", "WasmPlugin"], []),
+        ("istio", True): (["EnvoyFilter", "Telemetry"], ["ConfigMap"]),
+        ("envoy-gateway", False): (["EnvoyExtensionPolicy", "BackendTrafficPolicy"], []),
+        ("envoy-gateway", True): (["EnvoyExtensionPolicy"], ["EnvoyProxy"]),
+    }[way.folder, way.is_native]
     assert kinds[:len(guard)] == guard
     assert "Gateway" in kinds[len(guard):]
+    gateway = [one["kind"] for one in yaml.safe_load_all((shipped.DIRECTORY / way.folder / "gateway.yaml").read_text())]
+    # What changes the gateway comes after it, and not in its place.
+    assert kinds[len(guard):] == gateway + behind
     assert {one["metadata"].get("namespace") for one in applied if one["kind"] != "GatewayClass"} == {"webhooks"}
 
 
@@ -113,7 +146,12 @@ def judge_names(way: Way, calls: list[str], applied: str) -> None:
     (secret,) = [call for call in calls if " create secret generic " in call]
     assert secret.startswith(f"kubectl -n {way.secrets} create secret generic webhook-guard ")
     # What the gateway's container takes out of that Secret is what was put in.
-    assert re.findall(r"secretKeyRef: \{name: webhook-guard, key: (\w+)\}", applied) == re.findall(r"--from-literal=(\w+)=\S", secret)
+    keys = re.findall(r"secretKeyRef: \{name: webhook-guard, key: (\w+)\}", applied)
+    assert keys == re.findall(r"--from-literal=(\w+)=\S", secret) * (2 if way.is_native and way.folder == "istio" else 1)
+    if way.is_native:
+        (built,) = [re.fullmatch(r"docker build -t (\S+) -f - \S+", call)[1] for call in calls if call.startswith("docker build ")]
+        assert re.findall(r"image: (\S+)", applied) == [built]
+        assert calls.index(f"docker push {built}") < min(number for number, call in enumerate(calls) if " apply " in call)
     (certificate,) = re.findall(r"certificateRefs:\n *- name: (\S+)", applied)
     assert f"kubectl -n webhooks create secret tls {certificate} --cert=tls.crt --key=tls.key" in calls
     gateway = generated.manifest(f"{way.folder}/gateway.yaml", "Gateway")

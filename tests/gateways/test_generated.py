@@ -5,7 +5,7 @@ import pytest
 from gateways import generated
 from harness import client, signer
 from harness.client import Request
-from harness.envoy import Envoy, EnvoyRefused
+from harness.envoy import Envoy, EnvoyRefused, find_envoy, version
 from harness.gateway import Gateway
 
 ENV = {"GITHUB_WEBHOOK_SECRET": "github-key-of-some-length", "GITLAB_WEBHOOK_TOKEN": "gitlab-token-of-some-length"}
@@ -15,7 +15,11 @@ WAYS = {
     "istio-envoyfilter": (generated.istio_held, generated.istio_held_resource),
     "envoy-gateway-buffer": (generated.gateway_buffer_behind, None),
     "envoy-gateway-held": (generated.gateway_held, None),
+    "istio-native": (generated.istio_native, None),
+    "envoy-gateway-native": (generated.gateway_native, None),
 }
+NATIVE = {"istio-native", "envoy-gateway-native"}
+OLD = pytest.mark.skipif(version(find_envoy()) < (1, 38), reason="this Envoy refuses the dynamic module, by its ABI")
 FRAMINGS = pytest.mark.parametrize("send", client.FRAMINGS.values(), ids=client.FRAMINGS.keys())
 
 
@@ -28,10 +32,14 @@ def files(way: str) -> dict[str, str]:
     return {generated.ECDS: resource()} if resource else {}
 
 
-@pytest.fixture(scope="module", params=WAYS)
+def each(ways: object) -> list:
+    return [pytest.param(way, marks=OLD if way in NATIVE else ()) for way in ways]
+
+
+@pytest.fixture(scope="module", params=each(WAYS))
 def gateway(request):
     with Gateway(WAYS[request.param][0], good=push, env=ENV, files=files(request.param)) as gateway:
-        gateway.holds = request.param in {"istio-envoyfilter", "envoy-gateway-held"}
+        gateway.holds = request.param in {"istio-envoyfilter", "envoy-gateway-held"} | NATIVE
         yield gateway
 
 
@@ -71,7 +79,7 @@ def test_the_counters_have_their_labels(gateway):
     assert gateway.envoy.metric("webhook_guard_requests_total", policy="github", verdict="deny", reason="signature_mismatch") > 0
 
 
-@pytest.mark.parametrize("way", ["envoy-gateway-buffer", "envoy-gateway-held"])
+@pytest.mark.parametrize("way", each(["envoy-gateway-buffer", "envoy-gateway-held", *sorted(NATIVE)]))
 def test_without_a_secret_the_gateway_does_not_come_up(way):
     with pytest.raises(EnvoyRefused) as refused, Envoy(WAYS[way][0](1), env={"GITHUB_WEBHOOK_SECRET": "github-key-of-some-length"}):
         pass

@@ -61,6 +61,8 @@ def test_a_field_that_does_not_exist_is_caught(document, schemas):
     ("WasmPlugin", {"failStrategy": "FAIL_RELAOD"}, "FAIL_RELAOD"),
     ("WasmPlugin", {"vmConfig": {"env": [{"name": "A", "valueFrom": "SECRET"}]}}, "SECRET"),
     ("EnvoyExtensionPolicy", {"wasm": [{"name": "a", "code": {"type": "Image", "image": {"uri": "a"}}}]}, "uri"),
+    ("EnvoyExtensionPolicy", {"dynamicModule": [{"name": "webhook_guard"}]}, "webhook_guard"),
+    ("EnvoyProxy", {"dynamicModules": [{"name": "webhook-guard", "source": {"local": {"filename": "/a"}}}]}, "filename"),
     ("ClientTrafficPolicy", {"connection": {"bufferLimit": "2 MiB"}}, "2 MiB"),
 ])
 def test_a_wrong_value_is_caught_too(kind, change, message, schemas):

@@ -2,7 +2,8 @@
 
 Responsible for what has to differ on a test machine and for nothing else: ports, addresses, the paths of the module and
 of watched files, and the access log's place (with one field more, by which a test finds its record). Whatever else a
-file says is what is tested; with GUARD=native the dynamic module stands where a file has the Wasm module.
+file says is what is tested. With GUARD=native the dynamic module stands where a file has the Wasm module; a file of
+envoy/native/ is what it is under either.
 """
 
 import json
@@ -26,22 +27,16 @@ def files() -> list[Path]:
 def load(name: str, upstream_port: int, **ports: int) -> dict:
     """The file of that name under envoy/, set for this machine. Its clusters lead to the one upstream, or to `ports` by name."""
     config = yaml.safe_load((DIRECTORY / name).read_text())
-    for address in _find(config["static_resources"]["listeners"], "socket_address"):
-        address |= {"address": "127.0.0.1", "port_value": 0}
     for cluster in config["static_resources"]["clusters"]:
         for address in _find(cluster, "socket_address"):
             address |= {"address": "127.0.0.1", "port_value": ports.get(cluster["name"], upstream_port)}
+    for listener in config["static_resources"].get("listeners", []):
+        _localise(listener)
     config["admin"]["address"]["socket_address"]["port_value"] = 0
-    _point_to_the_module(config)
-    if GUARD == "native":
+    if _point_to_the_module(config):
         config["layered_runtime"] = PLAIN_METRICS
     for source in _find(config, "path_config_source"):
         source["path"] = f"./{Path(source['path']).name}"
-    for logs in _find(config, "access_log"):
-        for log in (log for log in logs if "log_format" in log["typed_config"]):
-            log |= {"name": "envoy.access_loggers.file"}
-            log["typed_config"] |= {"@type": FILE_LOG, "path": "access.log"}
-            log["typed_config"]["log_format"]["json_format"]["test_id"] = "%REQ(X-TEST-ID)%"
     return config
 
 
@@ -49,24 +44,41 @@ def resource(name: str) -> dict:
     """A file under envoy/ that Envoy watches, set for this machine."""
     found = yaml.safe_load((DIRECTORY / name).read_text())
     _point_to_the_module(found)
+    for listener in (one for one in found["resources"] if "filter_chains" in one):
+        _localise(listener)
     return found
 
 
 def configuration(guard: dict) -> dict:
-    """The guard's configuration in its filter: a StringValue or a Struct."""
+    """The guard's configuration in its filter, or in a route: a StringValue or a Struct."""
     return guard["filter_config"] if guard["@type"] != WASM_TYPE else guard["config"]["configuration"]
 
 
-def _point_to_the_module(config: dict) -> None:
+def _localise(listener: dict) -> None:
+    for address in _find(listener, "socket_address"):
+        address |= {"address": "127.0.0.1", "port_value": 0}
+    for logs in _find(listener, "access_log"):
+        for log in (log for log in logs if "log_format" in log["typed_config"]):
+            log |= {"name": "envoy.access_loggers.file"}
+            log["typed_config"] |= {"@type": FILE_LOG, "path": "access.log"}
+            log["typed_config"]["log_format"]["json_format"]["test_id"] = "%REQ(X-TEST-ID)%"
+
+
+def _point_to_the_module(config: dict) -> bool:
+    """Whether the dynamic module has come in the place of another one."""
     for code in _find(config, "code"):
         code["local"]["filename"] = str(find_module())
-    if GUARD == "native":
-        for types in _find(config, "type_urls"):
-            types[:] = [FILTER_TYPE if one == WASM_TYPE else one for one in types]
-        for wasm in [one for one in _find(config, "typed_config") if one["@type"] == WASM_TYPE]:
-            plugin = wasm["config"]
-            wasm.clear()
-            wasm |= native(_listing(plugin["configuration"], plugin["vm_config"]["environment_variables"]["host_env_keys"]))
+    wasms = [one for one in _find(config, "typed_config") if one["@type"] == WASM_TYPE]
+    urls = [types for types in _find(config, "type_urls") if WASM_TYPE in types]
+    if GUARD != "native":
+        return False
+    for types in urls:
+        types[:] = [FILTER_TYPE if one == WASM_TYPE else one for one in types]
+    for wasm in wasms:
+        plugin = wasm["config"]
+        wasm.clear()
+        wasm |= native(_listing(plugin["configuration"], plugin["vm_config"]["environment_variables"]["host_env_keys"]))
+    return bool(wasms or urls)
 
 
 def _listing(configuration: dict, variables: list[str]) -> dict:
