@@ -45,8 +45,7 @@ def main() -> int:
         url = f"http://127.0.0.1:{envoy.port}"
         signed = run("sign", "--provider", "github", "--secret-env", "GITHUB_WEBHOOK_SECRET",
                      "--url", f"{url}/flexdeploy/webhooks/v1/github", "--send")
-        # The command line does not read a dynamic module's filter yet; tests/envoy/test_native_files.py holds the policies equal.
-        tried = run("try", "--config", "envoy/standalone/envoy.yaml", "--url", url,
+        tried = run("try", "--config", f"envoy/{FILE}", "--url", url,
                     *(word for name in POLICIES for word in ("--policy", name)))
         expected = signed[1] + tried[1]
         log = records(envoy, len(expected))

@@ -3,7 +3,7 @@
 //! Responsible for reading them, once, while the configuration is made. A configuration lists in `environment` what it
 //! reads of the process' variables; the core sees to that.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use webhook_guard_core::config::{self, ConfigError, Configuration, SecretSources, Wrong};
 
@@ -18,10 +18,12 @@ pub(crate) fn configuration(bytes: &[u8]) -> Result<Configuration, ConfigError> 
 }
 
 fn read(path: &str) -> Result<String, Wrong> {
-    let file = File::open(path).map_err(|_| Wrong::Unreadable("the file cannot be opened"))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+    // Before it is opened: to open a pipe waits for whoever writes into it, and Envoy's main thread with it.
+    let cannot_open = |_| Wrong::Unreadable("the file cannot be opened");
+    if !fs::metadata(path).map_err(cannot_open)?.is_file() {
         return Err(Wrong::Rule("is not a regular file"));
     }
+    let file = File::open(path).map_err(cannot_open)?;
     let mut bytes = Vec::new();
     let read = file.take(MOST_BYTES.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|_| Wrong::Unreadable("the file cannot be read"))?;

@@ -44,6 +44,12 @@ fn what_is_shipped_has_nothing_to_be_said_about() {
         &["istio/envoyfilter-held.yaml"],
         &["envoy-gateway/held.yaml"],
         &["envoy-gateway/buffer-behind.yaml"],
+        &["native/envoy.yaml"],
+        &["native/per-route.yaml"],
+        &["native/ecds.yaml", "native/guard.yaml"],
+        &["native/lds.yaml", "native/listener.yaml"],
+        &["istio/envoyfilter-native.yaml"],
+        &["envoy-gateway/native.yaml", "envoy-gateway/native-proxy.yaml"],
     ] {
         let paths: Vec<String> = files.iter().map(|name| format!("{root}/{name}")).collect();
         let mut arguments = vec!["check", "--format", "json"];

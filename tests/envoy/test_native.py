@@ -3,6 +3,7 @@
 Each row of the table in docs/native.md has its test here or, marked `only`, beside the test of what it differs from.
 """
 
+import os
 import re
 import subprocess
 from functools import partial
@@ -152,10 +153,11 @@ def test_a_secret_can_stand_in_a_file(tmp_path):
 @pytest.mark.parametrize("make, complaint", {
     "gone": (lambda path: None, "the file cannot be opened"),
     "a-folder": (Path.mkdir, "is not a regular file"),
+    "a-pipe": (os.mkfifo, "is not a regular file"),
     "empty": (Path.touch, "the file is empty"),
     "long": (lambda path: path.write_bytes(b"x" * 65_537), "the file has more than 64 KiB"),
     "no-text": (lambda path: path.write_bytes(b"\xff" * 32), "the file is not UTF-8"),
-}.values(), ids=["gone", "a-folder", "empty", "long", "no-text"])
+}.values(), ids=["gone", "a-folder", "a-pipe", "empty", "long", "no-text"])
 def test_a_file_that_holds_no_secret_refuses_the_configuration(tmp_path, make, complaint):
     make(tmp_path / "secret")
     log = refusal(config(file=str(tmp_path / "secret")))
