@@ -32,7 +32,7 @@ pub struct Headers {
     spans: Vec<Span>,
 }
 
-/// The bytes of an ordinary header, its name and a NUL behind each included.
+/// The bytes of an ordinary header, its name and a NUL after each included.
 const TYPICAL_LENGTH: usize = 64;
 
 #[derive(Clone, Copy, Debug)]

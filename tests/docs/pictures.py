@@ -14,7 +14,8 @@ INK, PALE, LINE = "#1f2328", "#656d76", "#d0d7de"
 GOOD, BAD, OURS = "#1a7f37", "#cf222e", "#0969da"
 FONT = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"'
 # The contenders in the order of the table, by their names in it: a colour, and whether the line is ours.
-LINES = {"a filter that does nothing": "#8c959f", "a plain wasm verifier": "#8250df", "webhook-guard": OURS, "Lua": "#bc4c00", "ext_authz": "#1b7c83"}
+LINES = {"a filter that does nothing": "#8c959f", "a plain wasm verifier": "#8250df", "webhook-guard": OURS, "webhook-guard, native": GOOD,
+         "Lua": "#bc4c00", "ext_authz": "#1b7c83", "HAProxy's hmac()": "#bf3989"}
 
 
 def svg(width: int, height: int, title: str, parts: list[str]) -> str:
@@ -88,7 +89,7 @@ def cost() -> str:
         return bottom - (math.log10(cost) - math.log10(4)) / (4 - math.log10(4)) * (bottom - top)
 
     parts = [text(left - 50, 26, "What a check adds to an accepted request: CPU time over plain Envoy", size=15, bold=True),
-             text(left - 50, 44, "µs, one worker; GitHub's scheme. webhook-guard with everything on, the others do the HMAC alone", size=12, fill=PALE)]
+             text(left - 50, 44, "µs, one worker; GitHub's scheme. webhook-guard with everything on, the others do the HMAC alone, HAProxy over plain HAProxy", size=12, fill=PALE)]
     for tick in (10, 100, 1000, 10000):
         parts.append(f'<line x1="{left}" y1="{height(tick):.1f}" x2="{right}" y2="{height(tick):.1f}" stroke="{LINE}"/>')
         parts.append(text(left - 8, height(tick) + 4, f"{tick:,}".replace(",", " "), size=12, fill=PALE, anchor="end"))
@@ -97,7 +98,7 @@ def cost() -> str:
     ends: list[tuple[float, str]] = []
     for name, colour in LINES.items():
         points = [(x, height(value)) for x, value in zip(places, rows[name], strict=True)]
-        width = 3.5 if colour == OURS else 2
+        width = 3.5 if name.startswith("webhook-guard") else 2
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points[1:])
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-linejoin="round"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{width + 1:g}" fill="{colour}"/>' for x, y in points]
@@ -105,7 +106,7 @@ def cost() -> str:
     below = -math.inf
     for y, name in sorted(ends):
         below = max(y + 4, below + 17)
-        parts.append(text(right + 14, below, name, fill=LINES[name], bold=name == "webhook-guard"))
+        parts.append(text(right + 14, below, name, fill=LINES[name], bold=name.startswith("webhook-guard")))
     return svg(960, 408, "CPU time that a check adds to an accepted request, by the length of its body", parts)
 
 

@@ -37,7 +37,7 @@ pub(crate) struct SignArguments {
     /// The provider of the catalogue that the delivery seems to come from
     #[arg(long, value_name = "NAME", required_unless_present = "scheme", conflicts_with = "scheme")]
     provider: Option<String>,
-    /// A file with a scheme of your own: the JSON object that stands behind `scheme` in a configuration
+    /// A file with a scheme of your own: the JSON object that stands after `scheme` in a configuration
     #[arg(long, value_name = "FILE")]
     scheme: Option<PathBuf>,
     #[command(flatten)]
@@ -147,7 +147,7 @@ impl SignArguments {
         }
     }
 
-    /// The scheme of the file, also where it stands behind its key.
+    /// The scheme of the file, also where it stands after its key.
     fn own_scheme(&self) -> Result<Option<Value>, Failure> {
         let Some(path) = &self.scheme else { return Ok(None) };
         let value: Value = serde_json::from_slice(&read_file(path)?)

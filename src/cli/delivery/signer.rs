@@ -253,7 +253,7 @@ fn query_of(target: &str) -> Option<&[u8]> {
     target.split_once('?').map(|(_, query)| query.as_bytes())
 }
 
-/// Writes an item into a field, behind the items that are there already.
+/// Writes an item into a field, after the items that are there already.
 fn write(capture: &mut Capture, field: &Field, value: &str) -> Result<(), String> {
     let item = format!("{}{value}", field.prefix.as_deref().unwrap_or_default());
     match &field.place {

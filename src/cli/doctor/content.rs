@@ -10,10 +10,10 @@ use webhook_guard_core::signature::template::SignedContent;
 
 const SEPARATORS: [&str; 11] = [".", ":", "", "\n", "|", "-", "_", "&", "+", ",", ";"];
 
-/// A template taken apart: its placeholders, and the text before each and behind the last.
+/// A template taken apart: its placeholders, and the text before each and after the last.
 struct Template<'t> {
     start: &'t str,
-    /// Each with the text behind it.
+    /// Each with the text after it.
     parts: Vec<(&'t str, &'t str)>,
 }
 

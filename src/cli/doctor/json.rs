@@ -25,7 +25,7 @@ pub(crate) enum Tree<'b> {
 pub(crate) enum Blanks {
     /// Nothing.
     Minified,
-    /// A blank behind each comma and colon, as Python writes it.
+    /// A blank after each comma and colon, as Python writes it.
     Python,
     /// A line a value, indented by that.
     Lines(&'static [u8]),

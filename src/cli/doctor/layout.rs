@@ -179,7 +179,7 @@ impl Layout {
     }
 }
 
-/// Whether that content can be extended behind its end where a plain hash is taken of it.
+/// Whether that content can be extended after its end where a plain hash is taken of it.
 pub(crate) fn is_extendable(template: &str) -> bool {
     let place = |part: &str| template.find(part);
     match (place("{secret}"), place("{body}").or_else(|| place("{form}"))) {

@@ -263,7 +263,7 @@ fn quoted_miss(name: &str) -> Miss {
     )
 }
 
-/// A plain hash in place of an HMAC, with the secret before or behind the content, or without it.
+/// A plain hash in place of an HMAC, with the secret before or after the content, or without it.
 fn plain_hashes(delivery: &Delivery) -> Vec<Candidate> {
     let is_hmac = |scheme: &&_| {
         matches!(scheme, webhook_guard_core::signature::Scheme { algorithm: Algorithm::Hmac(_), .. })

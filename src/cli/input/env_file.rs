@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct EnvironmentArguments {
     /// A file of NAME=VALUE lines that stand in for environment variables
     ///
-    /// `export` before a name and comments (`#` at the start of a line or behind a blank) are left out. A value with
+    /// `export` before a name and comments (`#` at the start of a line or after a blank) are left out. A value with
     /// blanks or a `#` stands in quotes: 'single' ones keep every character, "double" ones and a bare value read \n, \",
     /// \', \\, \$ and a backslash before a blank. Nothing is filled in: `$` is an ordinary character everywhere. A quoted
     /// value may go over several lines. Of two lines with the same name the first one counts.

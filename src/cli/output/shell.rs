@@ -15,9 +15,9 @@ const LONGEST_ARGUMENT: usize = 64 * 1024;
 
 /// How a token is written where only the shell may see it.
 pub(crate) enum Credential {
-    /// In a header of this name, behind these words.
+    /// In a header of this name, after these words.
     Header(String, &'static str),
-    /// As user name and password of the Basic scheme, behind this user name, if any.
+    /// As user name and password of the Basic scheme, after this user name, if any.
     Basic(&'static str),
 }
 

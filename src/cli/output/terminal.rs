@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
 
-/// Whether a terminal would do something else with a character than show it: control characters (those behind ASCII
+/// Whether a terminal would do something else with a character than show it: control characters (those after ASCII
 /// too), marks that turn the direction of a text, and whatever else has no shape of its own.
 pub(crate) fn is_unseen(one: char) -> bool {
     // The standard library knows what can be printed; quotes and backslashes it escapes for other reasons.

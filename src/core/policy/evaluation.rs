@@ -1,4 +1,4 @@
-//! The evaluation of one policy: the order of checks, cheap before dear, and what the record says of them.
+//! The evaluation of one policy: the order of checks, the cheapest first, and what the record says of them.
 //!
 //! Responsible for one request under one policy, from its headers to its last byte.
 
@@ -57,7 +57,7 @@ impl Evaluation {
         }
     }
 
-    /// All that the headers tell, cheap before dear.
+    /// All that the headers tell, the cheapest first.
     pub(super) fn headers(mut self, facts: &Facts<'_>, budget: &Budget) -> AfterHeaders {
         self.path = Outcome::Pass;
         let policy = self.policy.clone();

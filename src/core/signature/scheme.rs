@@ -52,7 +52,7 @@ pub enum Expected {
 }
 
 impl Scheme {
-    /// Reads a scheme on its own: JSON, the object that stands behind `scheme` in a configuration. Also gives how the
+    /// Reads a scheme on its own: JSON, the object that stands after `scheme` in a configuration. Also gives how the
     /// texts of its secrets become keys.
     ///
     /// # Errors

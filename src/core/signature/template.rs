@@ -427,7 +427,7 @@ fn is_date(text: &[u8]) -> bool {
     [&b"aaa, 99 aaa 9999 99:99:99 GMT"[..], b"aaa 99 aaa 9999 99:99:99 UTC"].into_iter().any(is_of)
 }
 
-/// A signed id must not hold the text that ends it in the template: `a.1` with a `.` behind it could be the id `a`
+/// A signed id must not hold the text that ends it in the template: `a.1` with a `.` after it could be the id `a`
 /// with another time. Where nothing separates it from what it touches, it must look like an id and nothing else: a
 /// recorded delivery could be cut anew at a time that its body holds.
 fn id<'v>(found: Option<&'v Found<'_>>, place: Beside<'_>, seam: &mut Seam) -> Result<&'v [u8], Reason> {

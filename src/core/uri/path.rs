@@ -234,7 +234,7 @@ fn overlong(text: &[u8]) -> Option<(u8, &[u8])> {
     if length > 2 && tail.iter().any(|byte| byte >> 6 != 0b10) {
         return None;
     }
-    // What is left of the lead behind the ones and the zero that tell the length.
+    // What is left of the lead after the ones and the zero that tell the length.
     let start = u32::from(lead & (0x7f >> length));
     let value = tail.iter().fold(start, |value, byte| value << 6 | u32::from(byte & 0x3f));
     u8::try_from(value).ok().filter(u8::is_ascii).map(|form| (form, behind))

@@ -34,8 +34,8 @@ pub fn without(target: &[u8], is_such: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>
 /// The target without anything that one reader or another could take for a parameter of such names, or nothing when
 /// it holds none: for a log, where a value that is hidden in vain does no harm.
 ///
-/// The name may be escaped up to any depth, in either case, with blanks around it or an index behind it; it may stand
-/// behind `;`, `?`, `#`, an escaped `&`, or in the path (`/p&token=..`). What is cut reaches to the next `&`.
+/// The name may be escaped up to any depth, in either case, with blanks around it or an index after it; it may stand
+/// after `;`, `?`, `#`, an escaped `&`, or in the path (`/p&token=..`). What is cut reaches to the next `&`.
 /// `is_such` is asked with names in lower case.
 pub fn redacted(target: &[u8], is_such: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let mut parts = target.splitn(2, |byte| *byte == b'?');

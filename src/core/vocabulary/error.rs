@@ -45,7 +45,7 @@ pub enum Wrong {
     NotOneOf(String),
     /// A provider that the catalogue does not have (nothing where it is not quoted), and what was probably meant.
     Provider(Option<String>, Option<String>),
-    /// A network with bits set behind its prefix: as written, as it should be.
+    /// A network with bits set after its prefix: as written, as it should be.
     HostBits(String, String),
     /// A form larger than `held_bytes` can afford: the most that it can, in bytes.
     FormTooLarge(u64),

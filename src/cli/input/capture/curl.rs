@@ -31,7 +31,7 @@ impl Tokens {
         }
     }
 
-    /// What stands before the first token, the token, and what stands behind it.
+    /// What stands before the first token, the token, and what stands after it.
     fn split<'t>(&self, text: &'t str) -> Option<(&'t str, &(Keep, String), &'t str)> {
         let (before, rest) = text.split_once(self.mark)?;
         let (number, after) = rest.split_once(self.mark)?;
@@ -91,7 +91,7 @@ fn plainly_quoted(text: &str, tokens: &mut Tokens) -> Option<String> {
     while let Some(one) = rest.next() {
         match (one, quote) {
             ('\\', None) if rest.as_str().starts_with(['\r', '\n']) => {
-                // A line that goes on behind a backslash.
+                // A line that goes on after a backslash.
                 let behind = rest.as_str();
                 let behind =
                     behind.strip_prefix("\r\n").or_else(|| behind.strip_prefix('\n')).unwrap_or(behind);
@@ -255,7 +255,7 @@ fn push(capture: &mut Capture, name: &str, value: Value) {
     capture.tokens.extend(value.token.map(|token| Token { header: name.to_ascii_lowercase(), ..token }));
 }
 
-/// Reads the words behind `curl`.
+/// Reads the words after `curl`.
 pub(super) fn read(line: &Line, files: &Files<'_>) -> Result<Capture, String> {
     let mut capture = Capture { method: String::new(), ..Capture::default() };
     let tokens = &line.tokens;
