@@ -41,7 +41,7 @@ def records(envoy: Envoy, count: int) -> list[dict]:
 
 
 def main() -> int:
-    with Upstream() as upstream, Envoy(shipped.load(FILE, upstream.port), env=SECRETS) as envoy:
+    with Upstream() as upstream, Envoy(shipped.load(FILE, upstream.port, once=True), env=SECRETS) as envoy:
         url = f"http://127.0.0.1:{envoy.port}"
         signed = run("sign", "--provider", "github", "--secret-env", "GITHUB_WEBHOOK_SECRET",
                      "--url", f"{url}/flexdeploy/webhooks/v1/github", "--send")

@@ -3,6 +3,7 @@
 //! Responsible for everything an operator writes: strict, resolved and decoded once, so that nothing is parsed while a
 //! request waits. It knows no request and no host: the environment is a function that is passed in.
 
+mod duplicates;
 mod handshake;
 mod policy;
 mod requirement;
@@ -13,6 +14,7 @@ pub use crate::vocabulary::{ConfigError, Warning, Wrong};
 
 use crate::budget::{Budget, DEFAULT_HELD_BYTES};
 use crate::matcher::{Match, PathPattern};
+use crate::memory::Layout;
 use crate::policy::PolicySet;
 use crate::secret::Fingerprint;
 use crate::vocabulary::{Faults, Json, Node};
@@ -30,6 +32,8 @@ pub struct Configuration {
     pub hold_request_head: bool,
     /// The `filter_metadata` namespace in which a route names its policy.
     pub policy_namespace: String,
+    /// How the memory of deliveries is laid out.
+    pub memory: Layout,
     /// What is allowed but worth a second look.
     pub warnings: Vec<Warning>,
 }
@@ -188,8 +192,15 @@ pub fn read_with(bytes: &[u8], sources: &SecretSources<'_>) -> Result<Configurat
 
 /// Reads what can be read: whoever calls it must look at the faults that were reported.
 fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, ConfigError> {
-    let keys =
-        ["policies", "unmatched", "hold_request_head", "policy_namespace", "held_bytes", "environment"];
+    let keys = [
+        "policies",
+        "unmatched",
+        "hold_request_head",
+        "policy_namespace",
+        "held_bytes",
+        "environment",
+        "memory",
+    ];
     let top = root.object(&keys)?;
     let leave_unmatched =
         top.get("unmatched").map_or(Ok(false), |node| node.choice(&[("deny", false), ("pass", true)]));
@@ -203,6 +214,8 @@ fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, Conf
     let held_bytes =
         top.get("held_bytes").map(|node| node.whole(LEAST_HELD_BYTES, MOST_HELD_BYTES, complaint));
     reader.held_bytes = held_bytes.and_then(|read| root.keep(read)).unwrap_or(DEFAULT_HELD_BYTES);
+    let memory = top.get("memory").map_or(Ok(duplicates::default()), |node| duplicates::memory(&node));
+    let memory = root.keep(memory).unwrap_or_else(duplicates::default);
     let budget = Budget::new(reader.held_bytes);
     reader.environment = top.get("environment").and_then(|node| node.keep(secret::variables(&node)));
     let mut policies = PolicySet::new(leave_unmatched.unwrap_or(false), budget);
@@ -221,6 +234,7 @@ fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, Conf
         policies,
         hold_request_head: hold_request_head.unwrap_or(true),
         policy_namespace: policy_namespace.unwrap_or_default(),
+        memory,
         warnings: Vec::new(),
     })
 }

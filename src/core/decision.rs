@@ -4,6 +4,7 @@
 //! built on them), for [`Pass`], the proof without which nothing is let through, and for the record that logs, metrics
 //! and the upstream's identity headers are made from.
 
+use crate::memory::Delivery;
 use crate::reply::Reply;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub enum Reason {
     HandshakeRefused,
     /// A delivery that was seen before.
     DuplicateDelivery,
+    /// The memory of deliveries could not be asked.
+    MemoryUnavailable,
     /// The route names a policy that is not configured.
     PolicyUnknown,
     /// As much is held for requests whose body is awaited as may be held (`held_bytes`).
@@ -71,7 +74,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::NoPolicy,
         Self::PathMalformed,
         Self::MethodNotAllowed,
@@ -98,6 +101,7 @@ impl Reason {
         Self::DuplicateDelivery,
         Self::PolicyUnknown,
         Self::Overloaded,
+        Self::MemoryUnavailable,
         Self::HostCannotHold,
         Self::HostFault,
     ];
@@ -132,6 +136,7 @@ impl Reason {
             Self::DuplicateDelivery => "duplicate_delivery",
             Self::PolicyUnknown => "policy_unknown",
             Self::Overloaded => "overloaded",
+            Self::MemoryUnavailable => "memory_unavailable",
             Self::HostCannotHold => "host_cannot_hold",
             Self::HostFault => "host_fault",
         }
@@ -163,7 +168,11 @@ impl Reason {
             | Self::RequirementNotMet
             | Self::NoAlternativeHeld => 401,
             Self::DuplicateDelivery => 409,
-            Self::PolicyUnknown | Self::Overloaded | Self::HostCannotHold | Self::HostFault => 503,
+            Self::PolicyUnknown
+            | Self::Overloaded
+            | Self::MemoryUnavailable
+            | Self::HostCannotHold
+            | Self::HostFault => 503,
         }
     }
 
@@ -209,6 +218,8 @@ pub enum Verdict {
     Report(Reason),
     /// A handshake, answered by the gateway; the upstream does not see it.
     Answer(Reply),
+    /// A delivery that was accepted before: the sender is told that all is well, the upstream does not see it again.
+    Acknowledge(Reply),
     /// Refused.
     Deny(Denial),
 }
@@ -220,7 +231,7 @@ impl Verdict {
         match self {
             Self::Allow(_) => "allow",
             Self::Report(_) => "report",
-            Self::Answer(_) => "answer",
+            Self::Answer(_) | Self::Acknowledge(_) => "answer",
             Self::Deny(_) => "deny",
         }
     }
@@ -230,6 +241,7 @@ impl Verdict {
     pub const fn reason_code(&self) -> &'static str {
         match self {
             Self::Allow(_) | Self::Answer(_) => "ok",
+            Self::Acknowledge(_) => Reason::DuplicateDelivery.code(),
             Self::Report(reason) => reason.code(),
             Self::Deny(denial) => denial.reason.code(),
         }
@@ -245,21 +257,23 @@ pub struct Denial {
     pub status: u16,
     /// The methods for the `Allow` header of a 405, in order; empty for every other status.
     pub allow: Vec<Arc<str>>,
+    /// After how many seconds a new attempt makes sense, where it does (RFC 9110 10.2.3).
+    pub retry_after: Option<u32>,
 }
 
 impl Denial {
     /// The reply to the sender, with the id of the request as [`crate::reply::request_id`] gives it.
     #[must_use]
     pub fn reply(&self, request_id: &str) -> Reply {
-        // RFC 9110 10.2.3, in seconds: held requests end soon, by themselves or by the host's time-outs.
-        let retry_after = (self.reason == Reason::Overloaded).then_some(1);
-        Reply::refusal(self.status, &self.allow, retry_after, request_id)
+        Reply::refusal(self.status, &self.allow, self.retry_after, request_id)
     }
 }
 
 impl From<Reason> for Denial {
     fn from(reason: Reason) -> Self {
-        Self { reason, status: reason.status(), allow: Vec::new() }
+        // Held requests end soon, by themselves or by the host's time-outs, and a memory may be back soon.
+        let retry_after = matches!(reason, Reason::Overloaded | Reason::MemoryUnavailable).then_some(1);
+        Self { reason, status: reason.status(), allow: Vec::new(), retry_after }
     }
 }
 
@@ -352,6 +366,33 @@ pub struct Record {
     pub trail: Vec<CheckStep>,
     /// The length of the body in bytes, where it was counted or declared.
     pub body_bytes: Option<u64>,
+    /// What is to be remembered of the delivery, where it is accepted and its policy remembers any.
+    pub delivery: Option<Box<Delivery>>,
+    /// What the memory said of it.
+    pub repeat: Option<Repeat>,
+}
+
+/// What the memory of deliveries said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// There was no such delivery.
+    First,
+    /// The same was on its way.
+    Pending,
+    /// The same had been accepted.
+    Duplicate,
+}
+
+impl Repeat {
+    /// The word for metrics and filter state.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Pending => "pending",
+            Self::Duplicate => "duplicate",
+        }
+    }
 }
 
 impl Record {
@@ -418,7 +459,7 @@ impl Decision {
 
     /// What is told to the host's request under fixed names, for its access log: filter state in Envoy.
     #[must_use]
-    pub fn filter_state(&self) -> [(&'static str, Option<Cow<'_, str>>); 7] {
+    pub fn filter_state(&self) -> [(&'static str, Option<Cow<'_, str>>); 8] {
         let record = &self.record;
         let borrowed = |text: &'static str| Some(Cow::Borrowed(text));
         [
@@ -429,6 +470,7 @@ impl Decision {
             ("wasm.webhook_delivery_id", record.delivery_id.as_deref().map(Cow::Borrowed)),
             ("wasm.webhook_secret_id", record.secret_ids.first().map(|id| Cow::Borrowed(id.as_ref()))),
             ("wasm.webhook_checks", Some(Cow::Owned(record.checks()))),
+            ("wasm.webhook_duplicate", record.repeat.and_then(|repeat| borrowed(repeat.code()))),
         ]
     }
 
@@ -436,8 +478,9 @@ impl Decision {
     #[must_use]
     pub fn log_line(&self, request_id: &str) -> Option<(Level, String)> {
         let level = match &self.verdict {
+            Verdict::Deny(Denial { reason: Reason::MemoryUnavailable, .. }) => Level::Error,
             Verdict::Deny(denial) if denial.reason.is_fault() => Level::Error,
-            Verdict::Deny(_) | Verdict::Report(_) => Level::Info,
+            Verdict::Deny(_) | Verdict::Report(_) | Verdict::Acknowledge(_) => Level::Info,
             Verdict::Allow(_) | Verdict::Answer(_) => return None,
         };
         let (verdict, reason) = (self.verdict.code(), self.verdict.reason_code());
@@ -469,7 +512,7 @@ impl Decision {
     pub fn reply(&self, request_id: &str) -> Option<Reply> {
         match &self.verdict {
             Verdict::Deny(denial) => Some(denial.reply(request_id)),
-            Verdict::Answer(answer) => Some(answer.clone()),
+            Verdict::Answer(answer) | Verdict::Acknowledge(answer) => Some(answer.clone()),
             Verdict::Allow(_) | Verdict::Report(_) => None,
         }
     }
@@ -480,6 +523,7 @@ impl Decision {
         let word = match &self.verdict {
             Verdict::Deny(denial) => denial.reason.code(),
             Verdict::Answer(_) => "answer",
+            Verdict::Acknowledge(_) => Reason::DuplicateDelivery.code(),
             Verdict::Allow(_) | Verdict::Report(_) => "ok",
         };
         format!("webhook_guard{{{word}}}")

@@ -11,12 +11,15 @@
 //!  end     ──► ReadBody ──► whole_body ─┐   only where a check needs the body once more
 //!     │                                 ▼
 //!     └────────────────► ConfirmRoute ──► route ──► Continue    only where the head is gone already
+//!     └────────────────► Claim ──► claimed ──► Continue │ Reply  only where each delivery passes once
 //!     └────────────────► Redact ──► redact ──► Reply            only where a URL may hold a token
+//!  response ──────────► a claim is settled: done, or forgotten
 //! ```
 
 use crate::config::Configuration;
-use crate::decision::{Decision, Reason, Record, Verdict};
-use crate::policy::{AfterHeaders, BodyCheck, Edits, HeadersOutcome, Mode, is_identity};
+use crate::decision::{Decision, Reason, Record, Repeat, Verdict};
+use crate::memory::{Claim, Claimed, Delivery, Response, Settlement};
+use crate::policy::{AfterHeaders, BodyCheck, Edits, HeadersOutcome, Mode, Policy, is_identity};
 use crate::reply::{self, Reply};
 use crate::request::{Facts, Headers, Millis};
 use crate::signature::End;
@@ -48,6 +51,8 @@ pub enum Next {
     ReadBody(usize),
     /// The policy that the route names now is to be told by [`Exchange::route`].
     ConfirmRoute,
+    /// What the memory says of this delivery is to be told by [`Exchange::claimed`].
+    Claim(Delivery),
     /// The request's headers are to be told by [`Exchange::redact`].
     Redact,
 }
@@ -68,6 +73,8 @@ enum State {
     Reading(Box<BodyCheck>),
     /// It is accepted if the route is still the one that was judged.
     Confirming(Decision),
+    /// It is accepted if it is the first of its name.
+    Claiming(Decision),
     /// It is refused, and its URL is to be logged without tokens.
     Redacting(Decision),
     /// It goes on.
@@ -86,6 +93,10 @@ pub struct Exchange {
     route_policy: Option<Vec<u8>>,
     /// Whether the upstream is told the verdict.
     tells_identity: bool,
+    /// The policy that governs it.
+    policy: Option<Arc<Policy>>,
+    /// What stands for it in the memory of deliveries, until it is settled.
+    claim: Option<Box<Claim>>,
 }
 
 impl Exchange {
@@ -99,6 +110,8 @@ impl Exchange {
             request_id: String::new(),
             route_policy: None,
             tells_identity: false,
+            policy: None,
+            claim: None,
         }
     }
 
@@ -131,7 +144,7 @@ impl Exchange {
     pub fn record(&self) -> Option<Record> {
         match &self.state {
             State::Reading(check) => Some(check.record()),
-            State::Refused | State::Confirming(_) | State::Redacting(_) | State::Passed => None,
+            _ => None,
         }
     }
 
@@ -142,6 +155,7 @@ impl Exchange {
         let holds = self.configuration.hold_request_head;
         let HeadersOutcome { edits, step, policy } = self.configuration.policies.open(facts);
         self.tells_identity = policy.as_ref().is_some_and(|policy| policy.tells_identity(holds));
+        self.policy.clone_from(&policy);
         let mut acts = match step {
             AfterHeaders::Leave => {
                 self.state = State::Passed;
@@ -187,7 +201,9 @@ impl Exchange {
                     ControlFlow::Break(decision) => self.settle(decision),
                 }
             }
-            State::Refused | State::Confirming(_) | State::Redacting(_) => Acts::only(Next::Pause),
+            State::Refused | State::Confirming(_) | State::Claiming(_) | State::Redacting(_) => {
+                Acts::only(Next::Pause)
+            }
         }
     }
 
@@ -211,7 +227,9 @@ impl Exchange {
                 }
                 ControlFlow::Continue(check) => self.settle(check.finish(End { now, body: None })),
             },
-            State::Refused | State::Confirming(_) | State::Redacting(_) => Acts::only(Next::Pause),
+            State::Refused | State::Confirming(_) | State::Claiming(_) | State::Redacting(_) => {
+                Acts::only(Next::Pause)
+            }
         }
     }
 
@@ -219,7 +237,7 @@ impl Exchange {
     pub fn whole_body(&mut self, body: Vec<u8>, now: Millis) -> Acts {
         match std::mem::take(&mut self.state) {
             State::Reading(check) => self.settle(check.finish(End { now, body: Some(body) })),
-            State::Refused | State::Confirming(_) | State::Redacting(_) | State::Passed => self.fault(),
+            _ => self.fault(),
         }
     }
 
@@ -227,12 +245,50 @@ impl Exchange {
     /// forgets its choice when a header is changed.
     pub fn route(&mut self, policy: Option<&[u8]>) -> Acts {
         match std::mem::take(&mut self.state) {
-            State::Confirming(decision) if policy == self.route_policy.as_deref() => {
-                self.state = State::Passed;
-                Acts { decision: Some(decision), ..Acts::only(Next::Continue) }
-            }
+            State::Confirming(decision) if policy == self.route_policy.as_deref() => self.remember(decision),
             _ => self.fault(),
         }
+    }
+
+    /// What the memory says of the delivery, as it was asked for.
+    pub fn claimed(&mut self, claimed: Claimed) -> Acts {
+        let State::Claiming(mut decision) = std::mem::take(&mut self.state) else { return self.fault() };
+        decision.record.repeat = match claimed {
+            Claimed::First(claim) => {
+                self.claim = Some(Box::new(claim));
+                Some(Repeat::First)
+            }
+            Claimed::Pending => Some(Repeat::Pending),
+            Claimed::Duplicate => Some(Repeat::Duplicate),
+            Claimed::Unavailable => None,
+        };
+        let policy = self.policy.as_ref();
+        match policy.and_then(|policy| policy.recall(claimed, &self.request_id)) {
+            None => self.pass(decision),
+            Some(verdict) => {
+                decision.verdict = verdict;
+                self.settle(decision)
+            }
+        }
+    }
+
+    /// The response is over, or the request has ended without one: what becomes of the delivery, where the memory is to be
+    /// told. A claim of which nobody can know is left to run out.
+    pub fn responded(&mut self, response: &Response<'_>) -> Option<(Claim, Settlement)> {
+        let claim = *self.claim.take()?;
+        response.settlement().map(|settlement| (claim, settlement))
+    }
+
+    /// Whether the memory holds a claim for this request.
+    #[must_use]
+    pub const fn has_claim(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// The name of the policy that governs the request.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Arc<str>> {
+        self.policy.as_ref().map(|policy| &policy.name)
     }
 
     /// The request's headers, as they were asked for: the URL of a refused request is logged without the tokens of any
@@ -253,7 +309,12 @@ impl Exchange {
     /// Decided by its body.
     fn settle(&mut self, decision: Decision) -> Acts {
         if !is_refused(&decision) {
-            return self.accept(decision);
+            // What the memory has been asked about is not asked about again.
+            return if decision.record.repeat.is_some() {
+                self.pass(decision)
+            } else {
+                self.accept(decision)
+            };
         }
         // A head that is not held is gone by now.
         if self.configuration.hold_request_head && self.configuration.policies.knows_tokens_in_queries() {
@@ -264,17 +325,40 @@ impl Exchange {
     }
 
     fn accept(&mut self, decision: Decision) -> Acts {
+        if self.configuration.hold_request_head {
+            return self.remember(decision);
+        }
+        let edits = self.identity(&decision);
+        self.state = State::Confirming(decision);
+        Acts { edits, decision: None, next: Next::ConfirmRoute }
+    }
+
+    /// Every check holds: whether the delivery is the first of its name.
+    fn remember(&mut self, decision: Decision) -> Acts {
+        match (&decision.verdict, decision.record.delivery.as_deref().copied()) {
+            (Verdict::Allow(_), Some(delivery)) => {
+                self.state = State::Claiming(decision);
+                Acts::only(Next::Claim(delivery))
+            }
+            _ => self.pass(decision),
+        }
+    }
+
+    /// The request goes on.
+    fn pass(&mut self, decision: Decision) -> Acts {
+        self.state = State::Passed;
+        let edits = self.identity(&decision);
+        Acts { edits, decision: Some(decision), next: Next::Continue }
+    }
+
+    /// What the upstream is told of the verdict, once.
+    fn identity(&mut self, decision: &Decision) -> Edits {
         let mut edits = Edits::default();
-        if self.tells_identity {
+        if std::mem::take(&mut self.tells_identity) {
             let word = if matches!(decision.verdict, Verdict::Report(_)) { "reported" } else { "verified" };
             edits.set = decision.record.identity(word);
         }
-        if self.configuration.hold_request_head {
-            self.state = State::Passed;
-            return Acts { edits, decision: Some(decision), next: Next::Continue };
-        }
-        self.state = State::Confirming(decision);
-        Acts { edits, decision: None, next: Next::ConfirmRoute }
+        edits
     }
 
     fn refuse(&mut self, decision: Decision) -> Acts {
@@ -287,5 +371,5 @@ impl Exchange {
 
 /// Whether the request ends here: refused, or answered.
 const fn is_refused(decision: &Decision) -> bool {
-    matches!(decision.verdict, Verdict::Deny(_) | Verdict::Answer(_))
+    matches!(decision.verdict, Verdict::Deny(_) | Verdict::Answer(_) | Verdict::Acknowledge(_))
 }

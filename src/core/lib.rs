@@ -44,6 +44,7 @@ pub mod decision;
 pub mod exchange;
 pub mod handshake;
 pub mod matcher;
+pub mod memory;
 pub mod policy;
 pub mod reply;
 pub mod request;

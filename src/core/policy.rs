@@ -19,9 +19,11 @@ use crate::check::token::{TokenCheck, TokenPlace};
 use crate::decision::{CheckKind, Decision, Denial, Outcome, Pass, Reason, Verdict};
 use crate::handshake::Handshake;
 use crate::matcher::Match;
+use crate::memory::{Claimed, Terms, Then};
 use crate::policy::edits::is_same_name;
 use crate::policy::evaluation::Evaluation;
 use crate::policy::requirement::Requirement;
+use crate::reply::Reply;
 use crate::request::Facts;
 use crate::secret::{Fingerprint, Secret};
 use crate::signature::SignatureCheck;
@@ -117,6 +119,8 @@ pub struct Policy {
     pub deny_status: BTreeMap<Reason, u16>,
     /// The handshakes that are answered.
     pub handshakes: Option<Handshakes>,
+    /// How each delivery is let through once, where it is.
+    pub duplicates: Option<Terms>,
 }
 
 /// The handshakes of the provider of one leaf.
@@ -239,9 +243,26 @@ impl Policy {
         }
     }
 
+    /// Turns what the memory says of an accepted delivery into a verdict; nothing where the request goes on.
+    pub(crate) fn recall(&self, claimed: Claimed, request_id: &str) -> Option<Verdict> {
+        let acknowledges = self.duplicates.is_some_and(|terms| terms.then == Then::Acknowledge);
+        let mut verdict = match claimed {
+            Claimed::First(_) => return None,
+            Claimed::Unavailable => self.rule(Err(Reason::MemoryUnavailable)),
+            Claimed::Duplicate if acknowledges && self.mode == Mode::Enforce => {
+                Verdict::Acknowledge(Reply::duplicate(request_id))
+            }
+            Claimed::Pending | Claimed::Duplicate => self.rule(Err(Reason::DuplicateDelivery)),
+        };
+        if let (Verdict::Deny(denial), Claimed::Pending) = (&mut verdict, claimed) {
+            denial.retry_after = Some(1);
+        }
+        Some(verdict)
+    }
+
     fn denial(&self, reason: Reason) -> Denial {
         let status = self.deny_status.get(&reason).copied().unwrap_or(reason.status());
-        Denial { reason, status, allow: Vec::new() }
+        Denial { status, ..Denial::from(reason) }
     }
 
     /// Whether the content type is in the policy's list, or there is no list.

@@ -51,6 +51,16 @@ impl Reply {
         Self { status, headers, body: body.to_owned() }
     }
 
+    /// What is said of a delivery that was accepted before: all is well.
+    #[must_use]
+    pub fn duplicate(request_id: &str) -> Self {
+        Self {
+            status: 200,
+            headers: vec![header("content-type", "application/json")],
+            body: format!(r#"{{"duplicate":true,"request_id":"{request_id}"}}"#),
+        }
+    }
+
     /// The answer to a handshake as JSON.
     #[must_use]
     pub fn json(status: u16, body: String) -> Self {

@@ -21,6 +21,7 @@ pub use scheme::{Equality, Expected, Scheme};
 
 use crate::budget::heap;
 use crate::decision::Reason;
+use crate::memory::DeliveryKey;
 use crate::request::{Facts, Millis, Occurrence};
 use crate::secret::{Secret, equal};
 use crate::signature::field::{Field, Found};
@@ -45,6 +46,15 @@ pub struct SignatureCheck {
     pub public_url: Option<PublicUrl>,
     /// Whether the policy governs single paths only.
     pub has_exact_paths: bool,
+    /// What names a delivery, where it is to be remembered.
+    pub names: Option<Names>,
+}
+
+/// What names a delivery: a place in the signed body, or else what the scheme signs as its id, or else all that is signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The place in the body.
+    pub field: Option<Field>,
 }
 
 impl SignatureCheck {
@@ -74,6 +84,9 @@ impl SignatureCheck {
         if let Some(field) = &scheme.delivery_id {
             later.extend(field.search().map(|search| (search, Later::DeliveryId)));
         }
+        if let Some(field) = self.names.as_ref().and_then(|names| names.field.as_ref()) {
+            later.extend(field.search().map(|search| (search, Later::Name)));
+        }
         let id_field = scheme.delivery_id.as_ref().filter(|_| scheme.signed.has(&Part::Id));
         let id = id_field.map(|field| field.read(facts));
         let values = Values {
@@ -90,6 +103,15 @@ impl SignatureCheck {
             return Err(Reason::SignatureMismatch);
         }
         let claims = claims.into_list();
+        let name = self.names.as_ref().map(|_| {
+            let id = match &id {
+                Some(Found::Items(items)) => items.first().map(|item| item.to_vec()),
+                _ => None,
+            };
+            let mut content = BodyDigest::default();
+            content.update(&before);
+            Box::new(Name { id, content })
+        });
         let mut running = Running {
             check: self.clone(),
             tags: Vec::new(),
@@ -101,6 +123,7 @@ impl SignatureCheck {
             after,
             seam,
             body: Seen::default(),
+            name,
         };
         running.start(&before, values)?;
         Ok(running)
@@ -205,6 +228,16 @@ enum Later {
     Claims(usize),
     Time,
     DeliveryId,
+    Name,
+}
+
+/// The name of a delivery in the making.
+#[derive(Clone, Debug)]
+struct Name {
+    /// The id that is signed, where one is.
+    id: Option<Vec<u8>>,
+    /// The digest of what is signed, without a secret that is part of it.
+    content: BodyDigest,
 }
 
 /// The tag of one secret in the making. Prints nothing: what follows the body can hold the secret.
@@ -255,10 +288,11 @@ pub struct Running {
     after: Vec<u8>,
     seam: Seam,
     body: Seen,
+    name: Option<Box<Name>>,
 }
 
 /// A signature that holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Verified {
     /// The id of the secret that signed, if it has one.
     pub secret_id: Option<Arc<str>>,
@@ -266,6 +300,37 @@ pub struct Verified {
     pub secret: usize,
     /// The sender's id of the delivery, where it sits in the body.
     pub delivery_id: Option<Arc<str>>,
+    /// What names the delivery, where it is to be remembered; the same whoever of the secrets signed.
+    pub(crate) name: Option<DeliveryName>,
+}
+
+/// What names a delivery. Prints nothing: it is what a sender signed.
+pub(crate) enum DeliveryName {
+    /// An id that is signed.
+    Id(Vec<u8>),
+    /// The SHA-256 of all that is signed.
+    Content([u8; 32]),
+}
+
+impl DeliveryName {
+    /// The key of the delivery in the memory: bound to the policy, and nothing from which a signature could be had.
+    pub(crate) fn key(&self, policy: &str) -> DeliveryKey {
+        let mut digest = BodyDigest::default();
+        digest.update(policy.as_bytes());
+        let (kind, value): (&[u8], &[u8]) = match self {
+            Self::Id(id) => (b"\0id\0", id),
+            Self::Content(content) => (b"\0content\0", content),
+        };
+        digest.update(kind);
+        digest.update(value);
+        DeliveryKey::new(&digest.finish())
+    }
+}
+
+impl fmt::Debug for DeliveryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeliveryName(..)")
+    }
 }
 
 /// How a request ends.
@@ -336,6 +401,9 @@ impl Running {
         if let Some(verification) = &mut self.public {
             verification.update(bytes);
         }
+        if let Some(name) = self.name.as_mut().filter(|name| name.id.is_none()) {
+            name.content.update(bytes);
+        }
     }
 
     /// Whether the whole body is needed at its end: a form is signed in another order than it is sent. Not where it has
@@ -351,7 +419,12 @@ impl Running {
         let own: usize = self.tags.iter().filter_map(|signer| signer.after.as_ref()).map(heap).sum();
         let searches: usize = self.later.iter().map(|(search, _)| search.kept_bytes()).sum();
         let public = self.public.as_ref().map_or(0, Verification::kept_bytes);
+        let name = self.name.as_ref().map_or(0, |name| {
+            let id = name.id.as_ref().map_or(0, heap);
+            size_of::<Name>().saturating_add(16).saturating_add(id)
+        });
         [
+            name,
             heap(&self.tags),
             heap(&self.claims),
             heap(&self.digests),
@@ -378,6 +451,7 @@ impl Running {
             return Err(Reason::SignatureMalformed);
         }
         let mut delivery_id = None;
+        let mut named = None;
         let mut time = Ok(());
         for (search, later) in std::mem::take(&mut self.later) {
             let answer = search.finish();
@@ -388,6 +462,7 @@ impl Running {
                 }
                 (Later::Time, Some(freshness)) => time = freshness.judge_answer(answer, end.now),
                 (Later::Time, None) => {}
+                (Later::Name, _) => named = answer.value().filter(|value| !value.is_empty()),
                 (Later::DeliveryId, _) => {
                     delivery_id = answer.value().as_deref().and_then(field::printable);
                 }
@@ -404,7 +479,7 @@ impl Running {
             }
             form.pieces().for_each(|piece| self.hash(piece));
         }
-        let Self { tags, public, claims, after, digests, .. } = self;
+        let Self { tags, public, claims, after, digests, name, .. } = self;
         let is_valid =
             |secret: usize| check.secrets.get(secret).is_some_and(|secret| secret.validity.admits(end.now));
         let mut signer = None;
@@ -424,6 +499,11 @@ impl Running {
             return Err(Reason::RequirementNotMet);
         }
         let secret_id = check.secrets.get(secret).and_then(|secret| secret.id.clone());
-        Ok(Verified { secret_id, secret, delivery_id })
+        let name = name.map(|name| {
+            let Name { id, mut content } = *name;
+            content.update(&after);
+            named.or(id).map_or_else(|| DeliveryName::Content(content.finish()), DeliveryName::Id)
+        });
+        Ok(Verified { secret_id, secret, delivery_id, name })
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::hold::{self, Holding};
 use crate::hostcalls::{self, Buffer, Fault, Map};
+use crate::memory::Memory;
 use crate::metrics::{self, Metrics};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
@@ -15,6 +16,7 @@ use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::{self, Configuration};
 use webhook_guard_core::decision::{Decision, Level, Reason};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
+use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::reply::Reply;
 use webhook_guard_core::request::{Facts, Headers, Millis};
@@ -31,6 +33,9 @@ const SLICE: usize = 65_536;
 /// What requests of any size need in passing: one slice, and as much again for headers and what is made of them.
 const ROOM: usize = 2 * SLICE;
 
+/// Envoy's flag `DC` (`source/common/stream_info/utility.h`) in `response.flags`: the client left.
+const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
+
 thread_local! {
     /// What is held for requests of every configuration in this VM: its memory is one.
     static HELD: Held = Held::default();
@@ -44,6 +49,8 @@ struct Guard {
     route_policy_path: String,
     metrics: Metrics,
     holding: Holding,
+    /// Where deliveries are remembered, if any are.
+    memory: Option<Memory>,
 }
 
 struct Root {
@@ -115,8 +122,12 @@ fn configure() -> Result<Guard, String> {
     let needs_source = configuration.policies.needs_source();
     let namespace = &configuration.policy_namespace;
     let route_policy_path = format!("xds\0route_metadata\0filter_metadata\0{namespace}\0policy");
+    let memory = configuration.policies.remembers().then(|| Memory::new(configuration.memory)).transpose();
+    let memory =
+        memory.map_err(|Fault| "the host's shared data cannot keep a memory of deliveries".to_owned())?;
     let (metrics, holding) = (Metrics::default(), Holding::default());
-    Ok(Guard { configuration: Arc::new(configuration), needs_source, route_policy_path, metrics, holding })
+    let configuration = Arc::new(configuration);
+    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory })
 }
 
 fn now() -> Result<Millis, Fault> {
@@ -156,6 +167,15 @@ impl HttpContext for Request {
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         self.with(|guard, exchange| guard.body(exchange, size, end_of_stream))
+    }
+
+    /// The response is over, or the request has ended without one.
+    fn on_log(&mut self) {
+        if let (Some(guard), Some(exchange)) = (&self.guard, &mut self.exchange)
+            && exchange.has_claim()
+        {
+            guard.settle(exchange).unwrap_or_else(|Fault| log::error!("a delivery could not be settled"));
+        }
     }
 
     /// A request with trailers ends here: the last body callback did not say that it was the last (measured).
@@ -258,12 +278,41 @@ impl Guard {
                 }
                 Next::ReadBody(length) => exchange.whole_body(whole_body(length)?, now()?),
                 Next::ConfirmRoute => exchange.route(self.route_policy()?.as_deref()),
+                Next::Claim(delivery) => exchange.claimed(self.claim(delivery)?),
                 Next::Redact => {
                     let headers = hostcalls::header_map(Map::RequestHeaders)?;
                     exchange.redact(&headers.and_then(Headers::from_abi).ok_or(Fault)?)
                 }
             };
         }
+    }
+
+    fn claim(&self, delivery: Delivery) -> Result<Claimed, Fault> {
+        let Some(memory) = &self.memory else { return Ok(Claimed::Unavailable) };
+        let (claimed, forgotten) = memory.claim(delivery, now()?);
+        self.metrics.count_forgotten(forgotten);
+        Ok(claimed)
+    }
+
+    /// Tells the memory what became of a delivery.
+    fn settle(&self, exchange: &mut Exchange) -> Result<(), Fault> {
+        let details = hostcalls::property("response\0code_details")?.unwrap_or_default();
+        let flags = number("response\0flags")?.unwrap_or_default();
+        let response = Response {
+            status: number("response\0code")?,
+            details: &details,
+            has_upstream: hostcalls::property("upstream\0address")?
+                .is_some_and(|address| !address.is_empty()),
+            is_client_gone: flags & DOWNSTREAM_CONNECTION_TERMINATION != 0,
+        };
+        let settled = exchange.responded(&response);
+        if let (Some((claim, settlement)), Some(memory)) = (settled, &self.memory) {
+            memory.settle(&claim, settlement, now()?);
+            if settlement == Settlement::Forgotten {
+                self.metrics.count_delivery(exchange.policy(), "forgotten");
+            }
+        }
+        Ok(())
     }
 
     /// The host failed in the middle of a request: nothing is known, so it is refused.
@@ -305,6 +354,12 @@ impl Guard {
             decision.check_lines(request_id).for_each(|line| log::debug!("{line}"));
         }
     }
+}
+
+/// A property that is a number.
+fn number(path: &str) -> Result<Option<u64>, Fault> {
+    let bytes = hostcalls::property(path)?;
+    Ok(bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))))
 }
 
 /// A piece of the body from that place on: never empty, and never more than one slice.

@@ -60,6 +60,7 @@ impl Metric {
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
+const CAS_MISMATCH: u32 = 8;
 /// The level at and below which debug lines are wanted: trace is 0, debug is 1.
 const DEBUG: u32 = 1;
 
@@ -92,6 +93,20 @@ unsafe extern "C" {
         headers: *const u8,
         headers_size: usize,
         grpc_status: i32,
+    ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        cas: u32,
     ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
@@ -189,6 +204,37 @@ pub(super) fn nanoseconds() -> Result<u64, Fault> {
     done(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) }).map(|()| time)
 }
 
+/// Whether a value was put in the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Swap {
+    /// It was.
+    Done,
+    /// What stands there is not what it was compared with.
+    Mismatch,
+}
+
+/// A value of the shared data, and what it is compared with when it is set: where there is none, it is empty, and set only
+/// if there still is none.
+pub(super) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Fault> {
+    let (mut data, mut size, mut cas) = (null_mut(), 0, 0);
+    // SAFETY: `key` is read during the call only; the other pointers are valid for writes.
+    let status =
+        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), &raw mut data, &raw mut size, &raw mut cas) };
+    Ok(take(status, data, size)?.map_or((Vec::new(), u32::MAX), |value| (value, cas)))
+}
+
+/// Sets a value of the shared data if it is still the one that `compare` came with.
+pub(super) fn set_shared_data(key: &str, value: &[u8], compare: u32) -> Result<Swap, Fault> {
+    // SAFETY: the host reads both slices during the call only.
+    let status =
+        unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), compare) };
+    match status {
+        OK => Ok(Swap::Done),
+        CAS_MISMATCH => Ok(Swap::Mismatch),
+        _ => Err(Fault),
+    }
+}
+
 /// Whether debug lines are wanted just now: Envoy's `wasm` logger, whose level changes live.
 pub(super) fn is_debug() -> bool {
     let mut level = u32::MAX;
@@ -205,10 +251,11 @@ pub(super) fn define_metric(kind: Metric, name: &str) -> Result<u32, Fault> {
     done(status).map(|()| id)
 }
 
-/// Adds one to a counter.
-pub(super) fn increment(id: u32) -> Result<(), Fault> {
+/// Adds to a counter.
+pub(super) fn increment(id: u32, number: u64) -> Result<(), Fault> {
+    let number = i64::try_from(number).map_err(|_| Fault)?;
     // SAFETY: no pointer is passed.
-    done(unsafe { proxy_increment_metric(id, 1) })
+    done(unsafe { proxy_increment_metric(id, number) })
 }
 
 /// Adds a value to a histogram.

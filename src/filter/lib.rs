@@ -8,4 +8,5 @@
 mod callbacks;
 mod hold;
 mod hostcalls;
+mod memory;
 mod metrics;

@@ -21,6 +21,8 @@ type Counters<Labels> = RefCell<BTreeMap<Labels, u32>>;
 pub(super) struct Metrics {
     requests: Counters<(Option<Arc<str>>, &'static str, &'static str)>,
     secrets: Counters<(Option<Arc<str>>, Arc<str>)>,
+    deliveries: Counters<(Option<Arc<str>>, &'static str)>,
+    forgotten: Counters<()>,
     body_bytes: Cell<Option<u32>>,
 }
 
@@ -30,15 +32,18 @@ impl Metrics {
         let (verdict, reason) = (decision.verdict.code(), decision.verdict.reason_code());
         let policy = &decision.record.policy;
         let name = policy.as_deref().unwrap_or(NO_POLICY);
-        counted(&self.requests, (policy.clone(), verdict, reason), || {
+        counted(&self.requests, (policy.clone(), verdict, reason), 1, || {
             format!(
                 "policy=.={name};.;verdict=.={verdict};.;reason=.={reason};.;webhook_guard_requests_total"
             )
         });
         for id in &decision.record.secret_ids {
-            counted(&self.secrets, (policy.clone(), id.clone()), || {
+            counted(&self.secrets, (policy.clone(), id.clone()), 1, || {
                 format!("policy=.={name};.;secret_id=.={id};.;webhook_guard_secret_used_total")
             });
+        }
+        if let Some(repeat) = decision.record.repeat {
+            self.count_delivery(policy.as_ref(), repeat.code());
         }
         if let Some(bytes) = decision.record.body_bytes {
             let define = || hostcalls::define_metric(Metric::Histogram, "webhook_guard_body_bytes").ok();
@@ -50,18 +55,35 @@ impl Metrics {
     }
 }
 
-/// Counts a configuration that was refused.
-pub(super) fn count_rejected_configuration() {
-    if let Ok(id) = hostcalls::define_metric(Metric::Counter, "webhook_guard_config_rejected_total") {
-        hostcalls::increment(id).unwrap_or_default();
+impl Metrics {
+    /// Counts what the memory of deliveries said, or was told.
+    pub(super) fn count_delivery(&self, policy: Option<&Arc<str>>, outcome: &'static str) {
+        let name = policy.map_or(NO_POLICY, Arc::as_ref);
+        counted(&self.deliveries, (policy.cloned(), outcome), 1, || {
+            format!("policy=.={name};.;outcome=.={outcome};.;webhook_guard_deliveries_total")
+        });
+    }
+
+    /// Counts deliveries that were forgotten before their time, since there was no room.
+    pub(super) fn count_forgotten(&self, number: u64) {
+        if number > 0 {
+            counted(&self.forgotten, (), number, || "webhook_guard_memory_forgotten_total".to_owned());
+        }
     }
 }
 
-fn counted<K: Ord>(counters: &Counters<K>, key: K, name: impl Fn() -> String) {
+/// Counts a configuration that was refused.
+pub(super) fn count_rejected_configuration() {
+    if let Ok(id) = hostcalls::define_metric(Metric::Counter, "webhook_guard_config_rejected_total") {
+        hostcalls::increment(id, 1).unwrap_or_default();
+    }
+}
+
+fn counted<K: Ord>(counters: &Counters<K>, key: K, number: u64, name: impl Fn() -> String) {
     let mut counters = counters.borrow_mut();
     let known = counters.get(&key).copied();
     if let Some(id) = known.or_else(|| hostcalls::define_metric(Metric::Counter, &name()).ok()) {
-        hostcalls::increment(id).unwrap_or_default();
+        hostcalls::increment(id, number).unwrap_or_default();
         counters.insert(key, id);
     }
 }

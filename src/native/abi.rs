@@ -114,8 +114,28 @@ impl Body {
     }
 }
 
-/// `envoy_dynamic_module_type_attribute_id`: `source.address`.
-const SOURCE_ADDRESS: u32 = 24;
+/// What can be asked for as an attribute (`envoy_dynamic_module_type_attribute_id`).
+#[derive(Clone, Copy)]
+pub(crate) enum Attribute {
+    ResponseCode,
+    ResponseCodeDetails,
+    ResponseFlags,
+    SourceAddress,
+    UpstreamAddress,
+}
+
+impl Attribute {
+    const fn number(self) -> u32 {
+        match self {
+            Self::ResponseCode => 15,
+            Self::ResponseCodeDetails => 16,
+            Self::ResponseFlags => 17,
+            Self::SourceAddress => 24,
+            Self::UpstreamAddress => 41,
+        }
+    }
+}
+
 /// `envoy_dynamic_module_type_metadata_source`: the route's.
 const ROUTE: u32 = 1;
 /// `envoy_dynamic_module_type_metrics_result`: success.
@@ -193,6 +213,11 @@ unsafe extern "C" {
         stream: *mut c_void,
         attribute: u32,
         value: *mut Buffer,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_filter_get_attribute_int(
+        stream: *mut c_void,
+        attribute: u32,
+        value: *mut u64,
     ) -> bool;
     fn envoy_dynamic_module_callback_http_get_metadata_string(
         stream: *mut c_void,
@@ -326,19 +351,33 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Envoy's `source.address`: `ip:port`, IPv6 in brackets.
-    pub(crate) fn source_address(&self) -> Option<Vec<u8>> {
+    /// An attribute that is a text; nothing where it is not known.
+    pub(crate) fn text(&self, attribute: Attribute) -> Option<Vec<u8>> {
         let mut value = Buffer::NONE;
         // SAFETY: `value` is valid for writes.
         let is_had = unsafe {
             envoy_dynamic_module_callback_http_filter_get_attribute_string(
                 self.stream,
-                SOURCE_ADDRESS,
+                attribute.number(),
                 &raw mut value,
             )
         };
         // SAFETY: the bytes are copied at once.
         is_had.then(|| unsafe { value.bytes() }.to_vec())
+    }
+
+    /// An attribute that is a number; nothing where it is not known.
+    pub(crate) fn number(&self, attribute: Attribute) -> Option<u64> {
+        let mut value = 0;
+        // SAFETY: `value` is valid for writes.
+        let is_had = unsafe {
+            envoy_dynamic_module_callback_http_filter_get_attribute_int(
+                self.stream,
+                attribute.number(),
+                &raw mut value,
+            )
+        };
+        is_had.then_some(value)
     }
 
     /// The text under a key of the route's metadata; empty where something else stands there.
@@ -573,6 +612,17 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
     }
 }
 
+/// Called when a stream is over, before it is logged and destroyed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
+    stream: *mut c_void,
+    held: *const Handle,
+) {
+    // SAFETY: the host holds the request while it calls its hooks.
+    let request = unsafe { request(held) };
+    callbacks::complete(&Stream { stream, hook: PhantomData }, &request);
+}
+
 /// Hooks that have to be there and have nothing to do: the response goes as it comes, and nothing is called out.
 mod idle {
     use super::{Buffer, c_void};
@@ -601,13 +651,6 @@ mod idle {
         _held: *const c_void,
     ) -> u32 {
         0
-    }
-
-    #[unsafe(no_mangle)]
-    const extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
-        _stream: *mut c_void,
-        _held: *const c_void,
-    ) {
     }
 
     #[unsafe(no_mangle)]

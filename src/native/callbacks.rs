@@ -3,7 +3,8 @@
 //! Responsible for telling an [`Exchange`] what the host tells, and for carrying out what it answers. Nothing is decided
 //! here; what fails on the way is told as a fault, a panic included, and a request of which nothing is known is stopped.
 
-use crate::abi::{self, Body, Fault, HostConfiguration, LogLevel, Map, Stream};
+use crate::abi::{self, Attribute, Body, Fault, HostConfiguration, LogLevel, Map, Stream};
+use crate::memory::Memory;
 use crate::metrics::{self, Metrics};
 use crate::secrets;
 use crate::unwind::guarded;
@@ -14,8 +15,12 @@ use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::Configuration;
 use webhook_guard_core::decision::{Decision, Level};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
+use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::request::{Facts, Millis};
+
+/// Envoy's flag `DC` (`source/common/stream_info/utility.h`): the client left.
+const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
 
 /// What is held for requests of every configuration and worker: they share one process.
 static HELD: LazyLock<Held> = LazyLock::new(Held::default);
@@ -36,6 +41,8 @@ pub(crate) enum Flow {
 pub(crate) struct Guard {
     configuration: Arc<Configuration>,
     needs_source: bool,
+    /// Where deliveries are remembered, if any are.
+    memory: Option<Arc<Memory>>,
 }
 
 /// A filter in a listener's chain: its configuration, and where its requests are counted.
@@ -49,6 +56,8 @@ pub(crate) struct Plugin {
 #[derive(Debug)]
 pub(crate) struct Request {
     plugin: Arc<Plugin>,
+    /// The configuration by which it is judged: the route's, or that of the filter.
+    guard: Arc<Guard>,
     /// What becomes of it; nothing before its headers came.
     exchange: Option<Exchange>,
 }
@@ -86,12 +95,13 @@ fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
         abi::log(LogLevel::Warn, &format!("configuration: {warning}"));
     }
     let needs_source = configuration.policies.needs_source();
-    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source }))
+    let memory = configuration.policies.remembers().then(|| Memory::of(configuration.memory));
+    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source, memory }))
 }
 
 /// Makes a request; nothing where that fails, and the host ends it.
 pub(crate) fn new_request(plugin: Arc<Plugin>) -> Option<Request> {
-    guarded(|| Request { plugin, exchange: None })
+    guarded(|| Request { guard: plugin.guard.clone(), plugin, exchange: None })
 }
 
 /// Ends something.
@@ -114,6 +124,17 @@ pub(crate) fn trailers(stream: &Stream<'_>, request: &RefCell<Request>) -> Flow 
     hook(stream, request, |request| request.trailers(stream))
 }
 
+/// It is over.
+pub(crate) fn complete(stream: &Stream<'_>, request: &RefCell<Request>) {
+    guarded(|| {
+        // A request that is answered while a hook of it runs goes no further, and has nothing to settle.
+        if let Ok(mut request) = request.try_borrow_mut() {
+            request.settle(stream).unwrap_or_default();
+        }
+    })
+    .unwrap_or_default();
+}
+
 /// Runs a hook of a request. Where it fails, or panics, the request is refused; where even that fails, it is stopped.
 fn hook(
     stream: &Stream<'_>,
@@ -131,11 +152,14 @@ fn hook(
 
 impl Request {
     fn headers(&mut self, stream: &Stream<'_>, end_of_stream: bool) -> Result<Flow, Fault> {
-        let guard = stream.route_guard().unwrap_or_else(|| self.plugin.guard.clone());
+        if let Some(guard) = stream.route_guard() {
+            self.guard = guard;
+        }
+        let guard = self.guard.clone();
         let exchange = self.exchange.insert(Exchange::new(guard.configuration.clone()));
         let headers = stream.headers(Map::RequestHeaders)?;
         let route_policy = route_policy(stream, &guard.configuration)?;
-        let source = if guard.needs_source { stream.source_address() } else { None };
+        let source = if guard.needs_source { stream.text(Attribute::SourceAddress) } else { None };
         let facts = Facts {
             headers: &headers,
             source: source.as_deref(),
@@ -191,9 +215,32 @@ impl Request {
 
     /// The host failed in the middle of a request: nothing is known, so it is refused.
     fn fault(&mut self, stream: &Stream<'_>) -> Result<Flow, Fault> {
-        let guard = &self.plugin.guard;
-        let acts = self.exchange.get_or_insert_with(|| Exchange::new(guard.configuration.clone())).fault();
+        let configuration = &self.guard.configuration;
+        let acts = self.exchange.get_or_insert_with(|| Exchange::new(configuration.clone())).fault();
         self.act(stream, acts)
+    }
+
+    /// Tells the memory what became of a delivery.
+    fn settle(&mut self, stream: &Stream<'_>) -> Result<(), Fault> {
+        let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.has_claim()) else {
+            return Ok(());
+        };
+        let details = stream.text(Attribute::ResponseCodeDetails).unwrap_or_default();
+        let flags = stream.number(Attribute::ResponseFlags).unwrap_or_default();
+        let response = Response {
+            status: stream.number(Attribute::ResponseCode),
+            details: &details,
+            has_upstream: stream.text(Attribute::UpstreamAddress).is_some_and(|address| !address.is_empty()),
+            is_client_gone: flags & DOWNSTREAM_CONNECTION_TERMINATION != 0,
+        };
+        if let (Some((claim, settlement)), Some(memory)) = (exchange.responded(&response), &self.guard.memory)
+        {
+            memory.settle(&claim, settlement, now()?);
+            if let (Settlement::Forgotten, Some(policy)) = (settlement, exchange.policy()) {
+                self.plugin.metrics.count_delivery(stream, policy, "forgotten");
+            }
+        }
+        Ok(())
     }
 
     /// Carries out what is to be done, and tells the exchange what it asks for.
@@ -214,6 +261,10 @@ impl Request {
                     return Ok(Flow::Stop);
                 }
                 Next::ReadBody(length) => exchange.whole_body(whole_body(stream, length)?, now()?),
+                Next::Claim(delivery) => {
+                    let claimed = claim(stream, &self.guard, &self.plugin.metrics, delivery)?;
+                    exchange.claimed(claimed)
+                }
                 Next::ConfirmRoute => {
                     let policy = route_policy(stream, exchange.configuration())?;
                     exchange.route(policy.as_deref())
@@ -225,6 +276,19 @@ impl Request {
             };
         }
     }
+}
+
+/// What the memory says of a delivery.
+fn claim(
+    stream: &Stream<'_>,
+    guard: &Guard,
+    metrics: &Metrics,
+    delivery: Delivery,
+) -> Result<Claimed, Fault> {
+    let Some(memory) = &guard.memory else { return Ok(Claimed::Unavailable) };
+    let (claimed, forgotten) = memory.claim(delivery, now()?);
+    metrics.count_forgotten(stream, forgotten);
+    Ok(claimed)
 }
 
 /// The policy that the metadata of the route names.

@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     secrets: usize,
     body_bytes: usize,
     rejected: usize,
+    deliveries: usize,
+    forgotten: usize,
 }
 
 impl Metrics {
@@ -42,8 +44,26 @@ impl Metrics {
                 &["policy", "secret_id"],
             )?,
             body_bytes: host.define(Metric::Histogram, "webhook_guard_body_bytes", &[])?,
+            deliveries: host.define(
+                Metric::Counter,
+                "webhook_guard_deliveries_total",
+                &["policy", "outcome"],
+            )?,
+            forgotten: host.define(Metric::Counter, "webhook_guard_memory_forgotten_total", &[])?,
             rejected: host.define(Metric::Counter, "webhook_guard_config_rejected_total", &[])?,
         })
+    }
+
+    /// Counts what the memory of deliveries said, or was told.
+    pub(crate) fn count_delivery(&self, stream: &Stream<'_>, policy: &str, outcome: &str) {
+        stream.record(Metric::Counter, self.deliveries, &[policy, outcome], 1);
+    }
+
+    /// Counts deliveries that were forgotten before their time, since there was no room.
+    pub(crate) fn count_forgotten(&self, stream: &Stream<'_>, number: u64) {
+        if number > 0 {
+            stream.record(Metric::Counter, self.forgotten, &[], number);
+        }
     }
 
     /// Counts a decision.
@@ -53,6 +73,9 @@ impl Metrics {
         stream.record(Metric::Counter, self.requests, &[policy, verdict, reason], 1);
         for id in &decision.record.secret_ids {
             stream.record(Metric::Counter, self.secrets, &[policy, id], 1);
+        }
+        if let Some(repeat) = decision.record.repeat {
+            self.count_delivery(stream, policy, repeat.code());
         }
         if let Some(bytes) = decision.record.body_bytes {
             stream.record(Metric::Histogram, self.body_bytes, &[], bytes);

@@ -77,7 +77,7 @@ fn all_errors_are_said_with_their_places() {
         assert!(run.stdout.contains(place), "{place} is not in {}", run.stdout);
     }
     assert!(run.stdout.contains("note: 1 secret was not looked at"), "{}", run.stdout);
-    assert!(run.stdout.ends_with("1 configuration: 21 errors, 3 warnings\n"), "{}", run.stdout);
+    assert!(run.stdout.ends_with("1 configuration: 21 errors, 4 warnings\n"), "{}", run.stdout);
 }
 
 #[test]
@@ -85,8 +85,9 @@ fn every_warning_has_its_code_and_its_line() {
     let policy = |text: &str| {
         format!("{{\"policies\": [\n{{\"name\": \"a\", \"match\": {{\"path\": \"/a\"}},\n{text}}}]}}")
     };
-    let github = |more: &str| {
-        format!(r#""require": {{"signature": {{"provider": "github", "secrets": [{{"env": "A"}}]}}}}{more}"#)
+    // With a signed time, so that nothing is to be said of replays.
+    let slack = |more: &str| {
+        format!(r#""require": {{"signature": {{"provider": "slack", "secrets": [{{"env": "A"}}]}}}}{more}"#)
     };
     let one = ["A=0123456789abcdef", "B=0123456789abcdef"].join("\n");
     let env = file("warnings", "env", one);
@@ -113,7 +114,7 @@ fn every_warning_has_its_code_and_its_line() {
             ),
             "long-tolerance 3",
         ),
-        ("report", policy(&github(",\n\"mode\": \"report\"")), "report-mode 4"),
+        ("report", policy(&slack(",\n\"mode\": \"report\"")), "report-mode 4"),
         ("nothing", policy(r#""require": "nothing""#), "nothing-required 3"),
         (
             "everyone",
@@ -139,19 +140,46 @@ fn every_warning_has_its_code_and_its_line() {
             policy(
                 r#""require": {"signature": {"scheme": {"algorithm": "hmac-sha256", "signature": {"header": "x-s", "encoding": "hex"}, "signed": "{path}"}, "secrets": [{"env": "A"}]}}"#,
             ),
-            "body-not-signed 3",
+            "replay 3, body-not-signed 3",
+        ),
+        (
+            "replay",
+            policy(r#""require": {"signature": {"provider": "github", "secrets": [{"env": "A"}]}}"#),
+            "replay 3",
+        ),
+        (
+            "no replay",
+            policy(
+                r#""require": {"signature": {"provider": "github", "secrets": [{"env": "A"}]}}, "duplicates": {}"#,
+            ),
+            "",
+        ),
+        ("short window", policy(&slack(",\n\"duplicates\": {\"window_seconds\": 299}")), "short-window 4"),
+        (
+            "short window of an own tolerance",
+            policy(
+                r#""require": {"signature": {"provider": "slack", "tolerance_seconds": 60, "secrets": [{"env": "A"}]}}, "duplicates": {"window_seconds": 60}"#,
+            ),
+            "",
+        ),
+        (
+            "own scheme without a time",
+            policy(
+                r#""require": {"signature": {"scheme": {"algorithm": "hmac-sha256", "signature": {"header": "x-s", "encoding": "hex"}, "signed": "{body}"}, "secrets": [{"env": "A"}]}}"#,
+            ),
+            "replay 3",
         ),
         (
             "same variable",
-            policy(&github(
-                "},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"github\", \"secrets\": [{\"env\": \"A\"}]}}",
+            policy(&slack(
+                "},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"slack\", \"secrets\": [{\"env\": \"A\"}]}}",
             )),
             "reused-secret 5",
         ),
         (
             "same value",
-            policy(&github(
-                "},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"github\", \"secrets\": [{\"env\": \"B\"}]}}",
+            policy(&slack(
+                "},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"slack\", \"secrets\": [{\"env\": \"B\"}]}}",
             )),
             "reused-secret 5",
         ),
@@ -160,7 +188,7 @@ fn every_warning_has_its_code_and_its_line() {
         let path = file("warnings", &format!("{name}.json"), text);
         let variables = [("SHORT", "0123456789abcde"), ("CHANGEME", "changeme")];
         let run = run(&["check", "--format", "json", "--env-file", &env, &path], &variables, b"");
-        assert_eq!(codes(&run), [expected], "{name}");
+        assert_eq!(codes(&run).join(", "), expected, "{name}");
         assert_eq!(run.status, i32::from(name == "placeholder"), "{name}: {run:?}");
         assert!(!run.stdout.contains("0123456789abcde"), "{name}: a secret is printed");
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use webhook_guard_core::config;
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
+use webhook_guard_core::memory::{self, Claimed, Delivery, Layout, Response, Settlement};
 use webhook_guard_core::request::{Facts, Headers, Millis};
 
 const NOW: Millis = Millis(1_700_000_000_000);
@@ -57,6 +58,7 @@ fn said(acts: &Acts) -> String {
         Next::Reply(reply) => format!("reply {}", reply.status),
         Next::ReadBody(bytes) => format!("read {bytes}"),
         Next::ConfirmRoute => "confirm".to_owned(),
+        Next::Claim(_) => "claim".to_owned(),
         Next::Redact => "redact".to_owned(),
     };
     let decision = acts.decision.as_ref().map_or("-", |decision| decision.verdict.reason_code());
@@ -153,4 +155,132 @@ fn what_the_headers_settle_needs_nothing_more() {
     ] {
         assert_eq!(said(&Host::new(true).headers(target, &[], ends)), line, "{target}");
     }
+}
+
+/// What the memory says, in a word; a first claim is one that a memory has really made.
+fn memory_says(word: &str, delivery: Delivery) -> Claimed {
+    match word {
+        "first" => memory::claim(&[], Layout::new(1), delivery, NOW).claimed,
+        "pending" => Claimed::Pending,
+        "duplicate" => Claimed::Duplicate,
+        _ => Claimed::Unavailable,
+    }
+}
+
+fn once(mode: &str, then: &str) -> Host {
+    let signature = json!({"provider": "github", "secrets": [{"value": "key-one-0123456789", "id": "one"}]});
+    let policy = json!({"name": "signed", "match": {"path": "/signed"}, "require": {"signature": signature},
+        "mode": mode, "duplicates": {"then": then}});
+    let text = json!({"policies": [policy]}).to_string();
+    let configuration = config::parse(text.as_bytes(), &|_| None).unwrap();
+    Host { exchange: Exchange::new(Arc::new(configuration)) }
+}
+
+#[test]
+fn each_delivery_passes_as_the_memory_says() {
+    for (mode, then, word, expected) in [
+        ("enforce", "refuse", "first", "continue ok"),
+        ("enforce", "refuse", "pending", "reply 409 duplicate_delivery"),
+        ("enforce", "refuse", "duplicate", "reply 409 duplicate_delivery"),
+        ("enforce", "refuse", "unavailable", "reply 503 memory_unavailable"),
+        ("enforce", "acknowledge", "pending", "reply 409 duplicate_delivery"),
+        ("enforce", "acknowledge", "duplicate", "reply 200 duplicate_delivery"),
+        ("enforce", "acknowledge", "unavailable", "reply 503 memory_unavailable"),
+        ("report", "refuse", "first", "continue ok"),
+        ("report", "refuse", "pending", "continue duplicate_delivery"),
+        ("report", "acknowledge", "duplicate", "continue duplicate_delivery"),
+        ("report", "refuse", "unavailable", "continue memory_unavailable"),
+    ] {
+        let row = format!("{mode} {then} {word}");
+        let mut host = once(mode, then);
+        assert_eq!(
+            said(&host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false)),
+            "pause -",
+            "{row}"
+        );
+        let _ = host.exchange.body(b"{}");
+        let Next::Claim(delivery) = host.exchange.end(NOW).next else { panic!("{row}: no claim") };
+        let acts = host.exchange.claimed(memory_says(word, delivery));
+        assert!(said(&acts).starts_with(expected), "{row}: {}", said(&acts));
+        let verdict = if expected.starts_with("continue") {
+            Some(if word == "first" { "verified" } else { "reported" })
+        } else {
+            None
+        };
+        let told = acts.edits.set.iter().find(|(name, _)| *name == "x-webhook-guard-verdict");
+        assert_eq!(told.map(|(_, value)| value.as_ref()), verdict, "{row}");
+        assert_eq!(host.exchange.has_claim(), word == "first", "{row}");
+        let Next::Reply(reply) = &acts.next else { continue };
+        let waits = reply.headers.iter().any(|(name, value)| name == "retry-after" && value == "1");
+        assert_eq!(waits, word != "duplicate", "{row}");
+    }
+}
+
+#[test]
+fn a_delivery_is_settled_once_by_what_became_of_it() {
+    let upstream = |status| Response {
+        status: Some(status),
+        details: b"via_upstream",
+        has_upstream: true,
+        is_client_gone: false,
+    };
+    for (name, response, expected) in [
+        ("taken", upstream(200), Some(Settlement::Done)),
+        ("found elsewhere", upstream(399), Some(Settlement::Done)),
+        ("refused", upstream(400), Some(Settlement::Forgotten)),
+        ("failed", upstream(503), Some(Settlement::Forgotten)),
+        (
+            "cut",
+            Response {
+                details: b"upstream_reset_after_response_started{connection_termination}",
+                ..upstream(200)
+            },
+            Some(Settlement::Done),
+        ),
+        (
+            "never reached",
+            Response {
+                details: b"upstream_reset_before_response_started{connection_failure}",
+                ..upstream(503)
+            },
+            Some(Settlement::Forgotten),
+        ),
+        (
+            "answered on the way",
+            Response { details: b"direct_response", has_upstream: false, ..upstream(200) },
+            Some(Settlement::Forgotten),
+        ),
+        (
+            "left in the middle",
+            Response { details: b"downstream_remote_disconnect", is_client_gone: true, ..upstream(200) },
+            Some(Settlement::Done),
+        ),
+        (
+            "left before",
+            Response {
+                status: None,
+                details: b"downstream_remote_disconnect",
+                is_client_gone: true,
+                ..upstream(0)
+            },
+            None,
+        ),
+        ("no status", Response { status: Some(0), ..upstream(0) }, None),
+    ] {
+        let mut host = once("enforce", "refuse");
+        let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
+        let _ = host.exchange.body(b"{}");
+        let Next::Claim(delivery) = host.exchange.end(NOW).next else { panic!("{name}: no claim") };
+        assert_eq!(host.exchange.responded(&response), None, "{name}: nothing to settle yet");
+        let _ = host.exchange.claimed(memory_says("first", delivery));
+        let settled = host.exchange.responded(&response);
+        assert_eq!(settled.map(|(_, settlement)| settlement), expected, "{name}");
+        assert_eq!(host.exchange.responded(&response), None, "{name}: once");
+    }
+}
+
+#[test]
+fn what_is_claimed_without_being_asked_for_is_a_fault() {
+    let mut host = Host::new(true);
+    assert!(said(&host.exchange.claimed(Claimed::Pending)).starts_with("reply 503 host_fault"));
 }

@@ -135,3 +135,20 @@ def test_after_a_bad_one_a_good_one_is_taken(gateway):
 
 def _eventually(holds: Callable[[], bool]) -> bool:
     return any(holds() or time.sleep(0.01) for _ in range(500))
+
+
+def test_what_was_delivered_stays_known_when_the_configuration_changes(gateway):
+    def once(*paths: str) -> dict:
+        return guard(*paths, duplicates={})
+
+    def delivery() -> Request:
+        return Request(b"/once", signer.github(SECRET, body), body)
+
+    body = b'{"kept": %d}' % time.monotonic_ns()
+    update(gateway, once("/once"), gateway.source.accepted)
+    assert _eventually(lambda: client.h1_length(gateway.envoy.port, delivery()).status == 200)
+    for paths in (["/once", "/another"], ["/once"]):
+        update(gateway, once(*paths), gateway.source.accepted)
+        assert _eventually(lambda: client.h1_length(gateway.envoy.port, delivery()).status == 409)
+    update(gateway, guard("/v1"), gateway.source.accepted)
+    assert _eventually(lambda: client.h1_length(gateway.envoy.port, to("/v1")).status == 200)

@@ -25,7 +25,7 @@ ECDS = "ecds.json"
 
 def manifest(name: str, kind: str) -> dict:
     """The `spec` of the one manifest of that kind in a file."""
-    found = [one for one in yaml.safe_load_all((shipped.DIRECTORY / name).read_text()) if one.get("kind") == kind]
+    found = [shipped.without_memory(one) for one in yaml.safe_load_all((shipped.DIRECTORY / name).read_text()) if one.get("kind") == kind]
     assert len(found) == 1, (name, kind)
     return found[0]["spec"]
 

@@ -23,7 +23,7 @@ STATUS = {
     "signature_missing": 401, "signature_ambiguous": 401, "signature_malformed": 401, "signature_mismatch": 401,
     "timestamp_missing": 401, "timestamp_malformed": 401, "timestamp_stale": 401, "timestamp_future": 401,
     "requirement_not_met": 401, "no_alternative_held": 401, "handshake_refused": 403, "duplicate_delivery": 409,
-    "policy_unknown": 503, "overloaded": 503, "host_cannot_hold": 503, "host_fault": 503,
+    "policy_unknown": 503, "overloaded": 503, "memory_unavailable": 503, "host_cannot_hold": 503, "host_fault": 503,
 }
 # The reason phrases Envoy and the RFCs agree on; Python still has the older name for 413.
 PHRASE = {status.value: status.phrase for status in HTTPStatus} | {413: "Payload Too Large"}
@@ -130,5 +130,6 @@ class Gateway:
         assert record["details"] == f"webhook_guard{{{reason}}}"
         assert response.values("content-type") == ["application/json"]
         assert json.loads(response.body) == {"error": PHRASE[status], "request_id": record["request_id"]}
-        assert response.values("retry-after") == (["1"] if reason == "overloaded" else [])
+        waits = reason in ("overloaded", "memory_unavailable") or record["duplicate"] == "pending"
+        assert response.values("retry-after") == (["1"] if waits else [])
         assert response.values("www-authenticate") == (["Webhook"] if status == 401 else [])

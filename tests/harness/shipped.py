@@ -24,9 +24,12 @@ def files() -> list[Path]:
     return sorted(path for path in DIRECTORY.rglob("*") if path.suffix in {".yaml", ".yml", ".json"})
 
 
-def load(name: str, upstream_port: int, **ports: int) -> dict:
-    """The file of that name under envoy/, set for this machine. Its clusters lead to the one upstream, or to `ports` by name."""
+def load(name: str, upstream_port: int, *, once: bool = False, **ports: int) -> dict:
+    """The file of that name under envoy/, set for this machine. Its clusters lead to the one upstream, or to `ports` by name.
+    Most tests send one delivery over and over, so that each passes `once` only where a test asks for it."""
     config = yaml.safe_load((DIRECTORY / name).read_text())
+    if not once:
+        config = without_memory(config)
     for cluster in config["static_resources"]["clusters"]:
         for address in _find(cluster, "socket_address"):
             address |= {"address": "127.0.0.1", "port_value": ports.get(cluster["name"], upstream_port)}
@@ -42,11 +45,22 @@ def load(name: str, upstream_port: int, **ports: int) -> dict:
 
 def resource(name: str) -> dict:
     """A file under envoy/ that Envoy watches, set for this machine."""
-    found = yaml.safe_load((DIRECTORY / name).read_text())
+    found = without_memory(yaml.safe_load((DIRECTORY / name).read_text()))
     _point_to_the_module(found)
     for listener in (one for one in found["resources"] if "filter_chains" in one):
         _localise(listener)
     return found
+
+
+def without_memory(node: object) -> object:
+    """The same without `duplicates`, also in configurations that are text."""
+    if isinstance(node, dict):
+        return {key: without_memory(value) for key, value in node.items() if key != "duplicates"}
+    if isinstance(node, list):
+        return [without_memory(entry) for entry in node]
+    if isinstance(node, str) and '"duplicates"' in node:
+        return json.dumps(without_memory(json.loads(node)))
+    return node
 
 
 def configuration(guard: dict) -> dict:

@@ -2,13 +2,16 @@
 
 It understands just enough HTTP/1.1 (content-length and chunked) to find the end of a request and to answer 200 with
 keep-alive, so that Envoy's connection pool stays warm: several leaks show only on a warm pool. It keeps the raw
-bytes, because "arrived byte-identical" cannot be judged on parsed values. It never judges a request.
+bytes, because "arrived byte-identical" cannot be judged on parsed values. It never judges a request. Where a test needs
+another answer than 200, `answer` gives it.
 """
 
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+Answer = Callable[[socket.socket, "Request"], None]
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\ncontent-type: text/plain\r\n\r\nupstream"
 
 
@@ -46,6 +49,7 @@ class Upstream:
     requests: list[Request] = field(default_factory=list)
     bytes_received: int = 0
     connections: int = 0
+    answer: Answer = lambda connection, _: connection.sendall(REPLY)  # noqa: E731  (a field, not a method)
 
     def __enter__(self) -> "Upstream":
         self._lock = threading.Lock()
@@ -85,7 +89,7 @@ class Upstream:
                     request = wire.request()
                     with self._lock:
                         self.requests.append(request)
-                    connection.sendall(REPLY)
+                    self.answer(connection, request)
             except (EOFError, OSError):
                 return
 

@@ -82,6 +82,13 @@ EXCEPTIONS = {
         "public-url-list-of-bases",
         "scheme-public-url-query",
     },
+    "whether a requirement can hold without a signature, and what a scheme signs": {
+        "duplicates-branch-without-signature",
+        "duplicates-id-url-alone",
+        "duplicates-nothing-required",
+        "duplicates-url-alone",
+        "duplicates-without-signature",
+    },
     "arithmetic on a value": {
         "held-bytes-form",
         "held-bytes-form-default",

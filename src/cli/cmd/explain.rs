@@ -18,6 +18,7 @@ use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::policy::requirement::Requirement;
 use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
 use webhook_guard_core::request::Facts;
+use webhook_guard_core::signature::template::Part;
 use webhook_guard_core::signature::{End, SignatureCheck, field};
 use webhook_guard_core::uri::query;
 
@@ -133,7 +134,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
                     "outcome": step.outcome.word(),
                     "reason": step.outcome.reason(),
                 })).collect::<Vec<Value>>(),
-                "verdict": verdict_json(decision.as_ref()),
+                "verdict": verdict_json(decision.as_ref(), chosen),
             });
             Text::json(&report)
         }
@@ -242,7 +243,7 @@ fn steps(policy: &Policy, decision: &Decision, facts: &Facts<'_>, body: &[u8]) -
     let reason = match &decision.verdict {
         Verdict::Deny(denial) => Some(denial.reason),
         Verdict::Report(reason) => Some(*reason),
-        Verdict::Allow(_) | Verdict::Answer(_) => None,
+        Verdict::Allow(_) | Verdict::Answer(_) | Verdict::Acknowledge(_) => None,
     };
     let is_answer = matches!(decision.verdict, Verdict::Answer(_));
     let is_handshake = is_answer || reason == Some(Reason::HandshakeRefused);
@@ -441,12 +442,12 @@ fn steps_table(steps: &[Step]) -> Table {
     table
 }
 
-fn verdict_json(decision: Option<&Decision>) -> Value {
+fn verdict_json(decision: Option<&Decision>, chosen: Option<&Policy>) -> Value {
     let Some(decision) = decision else { return json!({"verdict": "leave", "reason": "-"}) };
     let record = &decision.record;
     let status = match &decision.verdict {
         Verdict::Deny(denial) => Some(denial.status),
-        Verdict::Answer(reply) => Some(reply.status),
+        Verdict::Answer(reply) | Verdict::Acknowledge(reply) => Some(reply.status),
         Verdict::Allow(_) | Verdict::Report(_) => None,
     };
     json!({
@@ -458,6 +459,21 @@ fn verdict_json(decision: Option<&Decision>) -> Value {
         "delivery_id": record.delivery_id.as_deref(),
         "secret_ids": record.secret_ids.iter().map(|id| id.to_string()).collect::<Vec<_>>(),
         "checks": record.checks(),
+        "named_by": decision.record.delivery.as_ref().and(chosen).and_then(named_by),
+    })
+}
+
+/// What names a delivery that the policy lets through once.
+fn named_by(policy: &Policy) -> Option<&'static str> {
+    let signatures = policy.leaves.iter().filter_map(|leaf| match &leaf.check {
+        Check::Signature(check) => Some(check),
+        Check::Source(_) | Check::Token(_) => None,
+    });
+    let (check, names) = signatures.filter_map(|check| Some((check, check.names.as_ref()?))).next()?;
+    Some(match (&names.field, check.scheme.signed.has(&Part::Id)) {
+        (Some(_), _) => "the value in its body that `duplicates.id` names, or else all that is signed",
+        (None, true) => "the id that is signed",
+        (None, false) => "all that is signed",
     })
 }
 
@@ -468,8 +484,14 @@ fn verdict_text(decision: Option<&Decision>, chosen: Option<&Policy>) -> Text {
             .own("left alone: no policy governs it, and the configuration says `\"unmatched\": \"pass\"`");
     };
     match &decision.verdict {
-        Verdict::Allow(_) => text.painted(Tone::Good, "allow: forwarded to the upstream"),
-        Verdict::Answer(reply) => {
+        Verdict::Allow(_) => {
+            let text = text.painted(Tone::Good, "allow: forwarded to the upstream");
+            match decision.record.delivery.as_ref().and(chosen).and_then(named_by) {
+                Some(name) => text.own("; once, for what names it is ").own(name),
+                None => text,
+            }
+        }
+        Verdict::Answer(reply) | Verdict::Acknowledge(reply) => {
             text.painted(Tone::Good, format!("answer {}: a handshake, answered by the gateway", reply.status))
         }
         Verdict::Report(reason) => {

@@ -236,7 +236,7 @@ impl SignArguments {
                 Failure::new(format!("--at: {text:?} is {forms}"))
             })?,
         };
-        let mut capture = self.blank(url)?;
+        let mut capture = self.blank(url, now)?;
         let tolerance = match &leaf.check {
             Check::Signature(check) => check.scheme.freshness.as_ref().map(|one| one.tolerance_seconds),
             _ => None,
@@ -292,9 +292,9 @@ impl SignArguments {
     }
 
     /// The delivery before anything is signed.
-    fn blank(&self, url: &Capture) -> Result<Capture, Failure> {
+    fn blank(&self, url: &Capture, now: Millis) -> Result<Capture, Failure> {
         let sender = Sender::of(self.provider.as_deref());
-        let body = self.body.as_deref().map_or_else(|| Ok(sender.body(0)), read_file)?;
+        let body = self.body.as_deref().map_or_else(|| Ok(sender.body(0, now.0)), read_file)?;
         let mut capture = Capture { method: self.method.clone(), body, ..url.clone() };
         for line in &self.headers {
             let is_plain =

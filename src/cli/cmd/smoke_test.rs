@@ -17,8 +17,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use webhook_guard_core::decision::Reason;
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
+use webhook_guard_core::memory::Then;
 use webhook_guard_core::policy::requirement::Requirement;
-use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
+use webhook_guard_core::policy::{Check, Mode, Policy, PolicyCheck, PolicySet};
 use webhook_guard_core::request::Millis;
 
 /// How far a time lies beyond what is admitted, in seconds.
@@ -64,6 +65,7 @@ enum Flaw {
     Elsewhere(IpAddr),
     Method,
     TooLarge,
+    Again,
     Beside,
     Disguise,
 }
@@ -98,6 +100,10 @@ struct Bench<'b> {
     /// The address that the gateway sees.
     source: IpAddr,
     can_move: bool,
+    /// When the trial began, which no other one does.
+    began: Millis,
+    /// The id of its deliveries.
+    delivery_id: String,
     rows: Vec<Row>,
 }
 
@@ -116,12 +122,15 @@ pub(crate) fn run(arguments: &SmokeTestArguments) -> Result<Answer, Failure> {
         return Err(Failure::new(format!("--url: {:?} {form}; the paths are the policies'", arguments.url)));
     }
     let gateway = Gateway::reach(&url, Duration::from_secs(arguments.timeout))?;
+    let began = judge::now();
     let mut bench = Bench {
         gateway: &gateway,
         policies,
         texts: &texts,
         source: arguments.source_ip.unwrap_or(gateway.source),
         can_move: gateway.is_reached_from_all_of_loopback() && arguments.source_ip.is_none(),
+        began,
+        delivery_id: format!("webhook-guard-try-{}", began.0),
         rows: Vec::new(),
     };
     let is_asked = |name: &str| arguments.policy.is_empty() || arguments.policy.iter().any(|one| one == name);
@@ -194,6 +203,7 @@ impl Plan<'_> {
             Flaw::Elsewhere(_) => ("from another address".to_owned(), None),
             Flaw::Method => (format!("{} instead of {}", self.wrong_method(), self.method), None),
             Flaw::TooLarge => (format!("one byte over {}", size(self.policy.max_body_bytes)), None),
+            Flaw::Again => ("the same once more".to_owned(), None),
             Flaw::Beside => ("a path that no policy governs".to_owned(), None),
             Flaw::Disguise => ("a path in disguise".to_owned(), None),
         };
@@ -359,7 +369,7 @@ impl Bench<'_> {
 
     fn forge(&self, now: Millis, offset_seconds: i64) -> Signer<'_> {
         let at = Millis(now.0.saturating_add(offset_seconds.saturating_mul(1000)));
-        Signer { at, now, delivery_id: "webhook-guard-try", texts: self.texts }
+        Signer { at, now, delivery_id: &self.delivery_id, texts: self.texts }
     }
 
     /// Makes a delivery with one flaw.
@@ -383,7 +393,7 @@ impl Bench<'_> {
         if let Some(first) = plan.policy.content_types.as_ref().and_then(|types| types.first()) {
             sender.content_type = first.to_string();
         }
-        let mut body = sender.body(size);
+        let mut body = sender.body(size, self.began.0);
         let limit = plan.policy.max_body_bytes;
         if flaw == Flaw::TooLarge {
             body.truncate(size);
@@ -460,6 +470,24 @@ impl Bench<'_> {
         (Expected::from(decision.as_ref()), policy)
     }
 
+    /// Sends a delivery that has been accepted once more, where the policy lets each through once.
+    fn again(&mut self, plan: &Plan<'_>, policy: &str, capture: &Capture) {
+        let Some(terms) = plan.policy.duplicates else { return };
+        let expected = match (plan.policy.mode, terms.then) {
+            (Mode::Report, _) => Expected::Reported(Reason::DuplicateDelivery),
+            (Mode::Enforce, Then::Acknowledge) => Expected::Answered(200),
+            (Mode::Enforce, Then::Refuse) => {
+                let status = plan.policy.deny_status.get(&Reason::DuplicateDelivery);
+                let status = status.copied().unwrap_or(Reason::DuplicateDelivery.status());
+                Expected::Refused(status, Reason::DuplicateDelivery)
+            }
+        };
+        // The gateway notes that the first is done when its response is over.
+        std::thread::sleep(Duration::from_millis(200));
+        let got = self.gateway.send(capture, None);
+        self.push(policy, plan.label(Flaw::Again), Outcome::Tried(expected, got));
+    }
+
     /// Makes a delivery, has it judged and sends it. A flaw that the policy does not mind is none.
     fn send(&mut self, plan: &Plan<'_>, policy: &str, flaw: Flaw) {
         // What cannot be made has no flaw of that kind.
@@ -481,7 +509,11 @@ impl Bench<'_> {
         match (is_meant, flaw) {
             (true, _) => {
                 let got = self.gateway.send(&capture, moved);
+                let is_delivered = got.as_ref().is_ok_and(|response| response.status < 400);
                 self.push(policy, label, Outcome::Tried(expected, got));
+                if flaw == Flaw::None && is_delivered {
+                    self.again(plan, policy, &capture);
+                }
             }
             (false, Flaw::None) => {
                 let reason = format!("what was made would be {expected}");

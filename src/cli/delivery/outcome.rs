@@ -26,7 +26,7 @@ impl Expected {
         match decision.map(|decision| &decision.verdict) {
             None | Some(Verdict::Allow(_)) => Self::Forwarded,
             Some(Verdict::Report(reason)) => Self::Reported(*reason),
-            Some(Verdict::Answer(reply)) => Self::Answered(reply.status),
+            Some(Verdict::Answer(reply) | Verdict::Acknowledge(reply)) => Self::Answered(reply.status),
             Some(Verdict::Deny(denial)) => Self::Refused(denial.status, denial.reason),
         }
     }

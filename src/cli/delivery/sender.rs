@@ -29,12 +29,17 @@ impl Sender {
         Self { content_type, event_header }
     }
 
-    /// A body of its content type: as large as asked for, or as small as it can be.
-    pub(crate) fn body(&self, size: usize) -> Vec<u8> {
+    /// A body of its content type: as large as asked for, or as small as it can be. `number` makes it another than any
+    /// before: a gateway may let each delivery through once.
+    pub(crate) fn body(&self, size: usize, number: i64) -> Vec<u8> {
         let (head, tail) = match self.content_type.as_str() {
-            "application/json" => (r#"{"message":"sent by webhook-guard"#, r#""}"#),
-            "application/x-www-form-urlencoded" => ("message=sent+by+webhook-guard", ""),
-            _ => ("sent by webhook-guard", ""),
+            "application/json" => {
+                (format!(r#"{{"message":"sent by webhook-guard","number":"{number}"#), r#""}"#)
+            }
+            "application/x-www-form-urlencoded" => {
+                (format!("message=sent+by+webhook-guard&number={number}"), "")
+            }
+            _ => (format!("sent by webhook-guard, {number}"), ""),
         };
         let padding = size.saturating_sub(head.len()).saturating_sub(tail.len());
         let padding = std::iter::repeat_n(b'.', padding);

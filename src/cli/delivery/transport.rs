@@ -209,7 +209,7 @@ impl Response {
         let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
         let id = body.get("request_id")?.as_str()?;
         // The status alone shapes a reply: any reason will do.
-        let denial = Denial { reason: Reason::NoPolicy, status: self.status, allow: Vec::new() };
+        let denial = Denial { status: self.status, ..Denial::from(Reason::NoPolicy) };
         let reply = denial.reply(request_id(Some(id.as_bytes())));
         let is_json = self.header("content-type") == Some("application/json");
         ((400..600).contains(&self.status) && is_json && reply.body.as_bytes() == self.body)

@@ -96,8 +96,13 @@ impl Delivery {
             Way::Signed(scheme, _) => {
                 let (places, secrets) = self.keys(scheme.algorithm, keys);
                 let public_url = self.public_url.clone().map(|base| PublicUrl::new(vec![base], Form::Free));
-                let check =
-                    SignatureCheck { scheme: (**scheme).clone(), secrets, public_url, has_exact_paths: true };
+                let check = SignatureCheck {
+                    scheme: (**scheme).clone(),
+                    secrets,
+                    public_url,
+                    has_exact_paths: true,
+                    names: None,
+                };
                 let check = Arc::new(check);
                 let held = judge_signature(&check, self, now)?;
                 places.get(held).copied().ok_or(Reason::SignatureMismatch)

@@ -32,6 +32,7 @@ pub(crate) const fn of(reason: Reason) -> &'static str {
         Reason::HandshakeRefused => "a handshake that is not of the provider's shape",
         Reason::DuplicateDelivery => "the delivery was seen before",
         Reason::PolicyUnknown => "the route names a policy that is not configured",
+        Reason::MemoryUnavailable => "the memory of deliveries could not be asked",
         Reason::Overloaded => "as much is held for requests whose body is awaited as may be held",
         Reason::HostCannotHold => "the gateway never delivers the body: its option is missing",
         Reason::HostFault => "the host failed, or chose another route",

@@ -2,7 +2,7 @@
 //!
 //! Responsible for `policies[n]` and everything in it but the requirement tree.
 
-use super::{Reader, handshake, requirement};
+use super::{Reader, duplicates, handshake, requirement};
 use crate::decision::Reason;
 use crate::matcher::{HostPattern, Match, PathPattern};
 use crate::policy::requirement::Requirement;
@@ -14,7 +14,7 @@ use crate::vocabulary::{ConfigError, Node, Object, Wrong, is_header_name, near};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "name",
     "match",
     "require",
@@ -25,6 +25,7 @@ const KEYS: [&str; 10] = [
     "forward",
     "deny_status",
     "handshake",
+    "duplicates",
 ];
 
 /// Headers that frame or address the request: without them it is another one.
@@ -62,6 +63,13 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
     let forward = node.keep(object.get("forward").map_or(Ok(Forward::default()), |node| forward(&node)));
     let deny_status =
         node.keep(object.get("deny_status").map_or(Ok(BTreeMap::new()), |node| deny_status(&node)));
+    let duplicates = match (object.get("duplicates"), &requirement) {
+        (Some(node), Some(requirement)) => {
+            node.keep(duplicates::read(&node, &mut leaves, requirement.as_ref()).map(Some))
+        }
+        // A requirement that could not be read is no reason to say that there is none.
+        _ => Some(None),
+    };
     let policy = || {
         Some(Policy {
             name: name?,
@@ -75,6 +83,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
             forward: forward?,
             deny_status: deny_status?,
             handshakes: handshakes?,
+            duplicates: duplicates?,
         })
     };
     Ok(policy())

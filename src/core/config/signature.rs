@@ -122,7 +122,7 @@ fn signature_check(
         (None, false) => None,
     };
     let has_exact_paths = reader.has_exact_paths();
-    Ok(SignatureCheck { scheme, secrets, public_url, has_exact_paths })
+    Ok(SignatureCheck { scheme, secrets, public_url, has_exact_paths, names: None })
 }
 
 fn key(

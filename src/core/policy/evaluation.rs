@@ -7,6 +7,7 @@ use super::{AfterHeaders, Check, Policy, PolicyCheck, is_tunnel};
 use crate::budget::{Budget, Share, heap};
 use crate::decision::{CheckStep, Decision, Outcome, Reason, Record, Verdict};
 use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
+use crate::memory::{Delivery, DeliveryKey};
 use crate::reply::Reply;
 use crate::request::{Facts, Millis};
 use crate::secret::Validity;
@@ -40,6 +41,8 @@ struct Progress {
     secret_id: Option<Arc<str>>,
     /// The sender's id of the delivery.
     delivery_id: Option<Arc<str>>,
+    /// What names the delivery that a signature holds for, where it is to be remembered.
+    key: Option<Box<DeliveryKey>>,
 }
 
 impl Evaluation {
@@ -178,6 +181,7 @@ impl Evaluation {
                     return Err(Reason::SignatureMismatch);
                 }
                 if let Some(progress) = self.progress.get_mut(index) {
+                    progress.key = verified.name.map(|name| Box::new(name.key(&self.policy.name)));
                     progress.delivery_id = verified.delivery_id.or(progress.delivery_id.take());
                     progress.signer = Some(verified.secret);
                 }
@@ -291,6 +295,7 @@ impl Evaluation {
     fn record(&self, is_accepted: bool) -> Record {
         let mut record = self.record.clone();
         record.trail = self.trail();
+        record.delivery = if is_accepted { self.delivery() } else { None };
         let signs = |index: usize| self.policy.signature(index).is_some();
         let ids = |of_signatures: bool| {
             let all = self.progress.iter().enumerate();
@@ -313,6 +318,14 @@ impl Evaluation {
             record.delivery_id = delivery_id(index);
         }
         record
+    }
+
+    /// What is to be remembered of a delivery that is accepted: by the first of its signatures that holds.
+    fn delivery(&self) -> Option<Box<Delivery>> {
+        let terms = self.policy.duplicates?;
+        let held = self.states.iter().zip(&self.progress).filter(|(state, _)| **state == State::Held);
+        let key = held.filter_map(|(_, progress)| progress.key.as_deref()).next()?;
+        Some(Box::new(Delivery { key: *key, terms }))
     }
 
     /// A line for each check: the path first, then the policy's own in its order.

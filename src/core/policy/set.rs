@@ -85,11 +85,17 @@ impl PolicySet {
         self.iter().any(|policy| policy.leaves.iter().any(sources))
     }
 
+    /// Whether any policy remembers its deliveries.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.iter().any(|policy| policy.duplicates.is_some())
+    }
+
     /// Judges a request by its headers.
     pub fn open(&self, facts: &Facts<'_>) -> HeadersOutcome {
         let mut opening = self.judge(facts);
         if let AfterHeaders::Settled(decision) = &opening.step
-            && matches!(decision.verdict, Verdict::Deny(_) | Verdict::Answer(_))
+            && matches!(decision.verdict, Verdict::Deny(_) | Verdict::Answer(_) | Verdict::Acknowledge(_))
         {
             self.redact(facts.headers, &mut opening.edits);
         }

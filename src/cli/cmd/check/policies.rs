@@ -9,6 +9,11 @@ use crate::input::named_secrets::NamedSecrets;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use webhook_guard_core::catalogue::{self, Way};
+
+/// The defaults of `window_seconds` and `tolerance_seconds`.
+const DEFAULT_WINDOW: u64 = 86_400;
+const DEFAULT_TOLERANCE: u64 = 300;
 
 pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Findings<'_>) {
     let Some(tree) = &plugin.tree else { return };
@@ -27,6 +32,7 @@ pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Fin
                 ),
             );
         }
+        replays(policy, name, requirement, findings);
         let mut own = BTreeMap::new();
         for secret in secrets(requirement) {
             let Some(identity) = identity(secret, named) else { continue };
@@ -39,6 +45,57 @@ pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Fin
         }
         seen.extend(own);
     }
+}
+
+/// Whether a recorded delivery could be played again, for ever or for a while.
+fn replays(policy: &Tree, name: &str, requirement: &Tree, findings: &mut Findings<'_>) {
+    let duplicates = policy.get("duplicates");
+    let window = duplicates.and_then(|tree| number(tree.get("window_seconds")?)).unwrap_or(DEFAULT_WINDOW);
+    for signature in requirement.all().into_iter().filter_map(|tree| tree.get("signature")) {
+        let Some(tolerance) = tolerance(signature) else { continue };
+        match (tolerance, duplicates) {
+            (None, None) => findings.warn(
+                "replay",
+                signature.at,
+                format!(
+                    "policy {name:?}: the scheme signs no time, so a recorded delivery passes for ever; \
+                     with `\"duplicates\": {{}}` each passes once"
+                ),
+            ),
+            (Some(tolerance), Some(duplicates)) if window < tolerance => findings.warn(
+                "short-window",
+                duplicates.at,
+                format!(
+                    "policy {name:?}: a delivery is forgotten after {window} s and its time admits it for {tolerance} s: \
+                     in between it passes again"
+                ),
+            ),
+            _ => {}
+        }
+    }
+}
+
+/// For how many seconds the signed time of a signature admits it; nothing within where it signs none, and nothing at all
+/// where that cannot be told.
+fn tolerance(signature: &Tree) -> Option<Option<u64>> {
+    let signs = match (signature.get("provider"), signature.get("scheme")) {
+        (Some(provider), _) => match catalogue::get(provider.text()?).ok()??.way {
+            Way::Signed(scheme, _) => {
+                scheme.freshness.map(|freshness| u64::from(freshness.tolerance_seconds))
+            }
+            Way::Token(_) => return None,
+        },
+        (None, Some(scheme)) => scheme
+            .get("timestamp")
+            .map(|time| time.get("tolerance_seconds").and_then(number).unwrap_or(DEFAULT_TOLERANCE)),
+        (None, None) => return None,
+    };
+    let own = signature.get("tolerance_seconds").and_then(number);
+    Some(signs.map(|default| own.unwrap_or(default)))
+}
+
+fn number(tree: &Tree) -> Option<u64> {
+    tree.to_json().as_u64()
 }
 
 /// Everything in the `secrets` of a requirement.
