@@ -120,7 +120,17 @@ pub struct Policy {
     /// The handshakes that are answered.
     pub handshakes: Option<Handshakes>,
     /// How each delivery is let through once, where it is.
-    pub duplicates: Option<Terms>,
+    pub duplicates: Option<Duplicates>,
+}
+
+/// How each delivery of a policy is let through once.
+#[derive(Clone, Debug)]
+pub struct Duplicates {
+    /// How long it is remembered, and what becomes of the next one.
+    pub terms: Terms,
+    /// What tells the policy's deliveries from those of others in the same memory: a digest of its name and of what it
+    /// governs. A route's own configuration may well call its policy as another's does.
+    pub policy: [u8; 32],
 }
 
 /// The handshakes of the provider of one leaf.
@@ -245,7 +255,7 @@ impl Policy {
 
     /// Turns what the memory says of an accepted delivery into a verdict; nothing where the request goes on.
     pub(crate) fn recall(&self, claimed: Claimed, request_id: &str) -> Option<Verdict> {
-        let acknowledges = self.duplicates.is_some_and(|terms| terms.then == Then::Acknowledge);
+        let acknowledges = self.duplicates.as_ref().is_some_and(|one| one.terms.then == Then::Acknowledge);
         let mut verdict = match claimed {
             Claimed::First(_) => return None,
             Claimed::Unavailable => self.rule(Err(Reason::MemoryUnavailable)),

@@ -313,10 +313,12 @@ pub(crate) enum DeliveryName {
 }
 
 impl DeliveryName {
-    /// The key of the delivery in the memory: bound to the policy, and nothing from which a signature could be had.
-    pub(crate) fn key(&self, policy: &str) -> DeliveryKey {
+    /// The key of the delivery in the memory: bound to its policy and its provider, and nothing from which a signature could
+    /// be had.
+    pub(crate) fn key(&self, policy: &[u8; 32], provider: Option<&str>) -> DeliveryKey {
         let mut digest = BodyDigest::default();
-        digest.update(policy.as_bytes());
+        digest.update(policy);
+        digest.update(provider.unwrap_or_default().as_bytes());
         let (kind, value): (&[u8], &[u8]) = match self {
             Self::Id(id) => (b"\0id\0", id),
             Self::Content(content) => (b"\0content\0", content),

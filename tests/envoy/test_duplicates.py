@@ -50,6 +50,8 @@ CONFIG = {"policies": [
     policy("slack", provider="slack", duplicates={"id": {"json": "/event_id"}}),
     policy("acknowledged", duplicates={"then": "acknowledge"}),
     policy("reported", mode="report"),
+    policy("either") | {"require": {"any_of": [
+        {"signature": {"provider": provider, "secrets": [{"value": SECRET}]}} for provider in ("github", "bitbucket_server")]}},
     policy("short", duplicates={"window_seconds": 2, "pending_seconds": 1}),
     policy("brief", duplicates={"pending_seconds": 1}),
 ]}
@@ -144,6 +146,13 @@ def test_what_is_not_accepted_is_not_remembered(gateway):
         gateway.refuses(request.again(body=body()), "signature_mismatch")
     gateway.refuses(Request(b"/github", [], request.body), "signature_missing")
     delivered(gateway, request)
+
+
+def test_two_providers_of_a_policy_do_not_get_into_each_other_s_way(gateway):
+    data = body()
+    delivered(gateway, github("/either", data))
+    delivered(gateway, Request(b"/either", signer.bitbucket(SECRET, data), data))
+    repeated(gateway, github("/either", data))
 
 
 # What is done with the second

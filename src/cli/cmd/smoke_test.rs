@@ -472,7 +472,7 @@ impl Bench<'_> {
 
     /// Sends a delivery that has been accepted once more, where the policy lets each through once.
     fn again(&mut self, plan: &Plan<'_>, policy: &str, capture: &Capture) {
-        let Some(terms) = plan.policy.duplicates else { return };
+        let Some(terms) = plan.policy.duplicates.as_ref().map(|duplicates| duplicates.terms) else { return };
         let expected = match (plan.policy.mode, terms.then) {
             (Mode::Report, _) => Expected::Reported(Reason::DuplicateDelivery),
             (Mode::Enforce, Then::Acknowledge) => Expected::Answered(200),

@@ -4,10 +4,12 @@
 //! nothing in without a signature can have one.
 
 use crate::decision::Reason;
+use crate::matcher::Match;
 use crate::memory::{DEFAULT_DELIVERIES, Layout, MOST_DELIVERIES, Terms, Then};
 use crate::policy::requirement::{Requirement, State};
 use crate::policy::{Check, PolicyCheck};
 use crate::signature::field::{Field, Place};
+use crate::signature::hmac::BodyDigest;
 use crate::signature::template::{Body, Part};
 use crate::signature::{Expected, Names, SignatureCheck};
 use crate::vocabulary::{ConfigError, Node, Wrong};
@@ -49,6 +51,16 @@ pub(crate) fn read(
     }
     let milliseconds = |seconds: u64| i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
     Ok(Terms { window: milliseconds(window), pending: milliseconds(pending), then })
+}
+
+/// What tells a policy from others: its name, and the paths and hosts that it governs.
+pub(crate) fn identity(name: &str, rule: Option<&Match>) -> [u8; 32] {
+    let mut digest = BodyDigest::default();
+    digest.update(name.as_bytes());
+    if let Some(rule) = rule {
+        digest.update(format!("\0{:?}\0{:?}", rule.paths, rule.hosts).as_bytes());
+    }
+    digest.finish()
 }
 
 /// Whether a policy holds for nobody whose signatures all fail.

@@ -6,7 +6,7 @@ use super::{Reader, duplicates, handshake, requirement};
 use crate::decision::Reason;
 use crate::matcher::{HostPattern, Match, PathPattern};
 use crate::policy::requirement::Requirement;
-use crate::policy::{Check, Forward, Mode, Policy, PolicyCheck};
+use crate::policy::{Check, Duplicates, Forward, Mode, Policy, PolicyCheck};
 use crate::signature::form;
 use crate::signature::template::Body;
 use crate::uri::{authority, path};
@@ -65,7 +65,9 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
         node.keep(object.get("deny_status").map_or(Ok(BTreeMap::new()), |node| deny_status(&node)));
     let duplicates = match (object.get("duplicates"), &requirement) {
         (Some(node), Some(requirement)) => {
-            node.keep(duplicates::read(&node, &mut leaves, requirement.as_ref()).map(Some))
+            let terms = node.keep(duplicates::read(&node, &mut leaves, requirement.as_ref()));
+            let policy = duplicates::identity(name.as_deref().unwrap_or_default(), reader.rule.as_ref());
+            terms.map(|terms| Some(Duplicates { terms, policy }))
         }
         // A requirement that could not be read is no reason to say that there is none.
         _ => Some(None),

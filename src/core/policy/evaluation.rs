@@ -181,7 +181,11 @@ impl Evaluation {
                     return Err(Reason::SignatureMismatch);
                 }
                 if let Some(progress) = self.progress.get_mut(index) {
-                    progress.key = verified.name.map(|name| Box::new(name.key(&self.policy.name)));
+                    let provider = self.policy.leaves.get(index).and_then(|leaf| leaf.provider.as_deref());
+                    progress.key = verified
+                        .name
+                        .zip(self.policy.duplicates.as_ref())
+                        .map(|(name, duplicates)| Box::new(name.key(&duplicates.policy, provider)));
                     progress.delivery_id = verified.delivery_id.or(progress.delivery_id.take());
                     progress.signer = Some(verified.secret);
                 }
@@ -322,7 +326,7 @@ impl Evaluation {
 
     /// What is to be remembered of a delivery that is accepted: by the first of its signatures that holds.
     fn delivery(&self) -> Option<Box<Delivery>> {
-        let terms = self.policy.duplicates?;
+        let terms = self.policy.duplicates.as_ref()?.terms;
         let held = self.states.iter().zip(&self.progress).filter(|(state, _)| **state == State::Held);
         let key = held.filter_map(|(_, progress)| progress.key.as_deref()).next()?;
         Some(Box::new(Delivery { key: *key, terms }))
