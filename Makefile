@@ -38,7 +38,7 @@ test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed ## the d
 test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
-test-matrix: wasm native native-panics cli rig $(VENV)/.installed ## both modules in every Envoy on PyPI from 1.36 on, as a table; takes an hour
+test-matrix: wasm native native-panics cli rig $(VENV)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
 	$(PYTHON) .ci/matrix --write docs/versions.md
 
 test-compose: wasm native $(VENV)/.installed ## the docker-compose setup; needs a Docker engine

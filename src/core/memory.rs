@@ -122,7 +122,7 @@ pub enum Settlement {
 pub struct Response<'r> {
     /// Its status; nothing where the client left before there was one.
     pub status: Option<u64>,
-    /// Envoy's `response.code_details`.
+    /// Envoy's `response.code_details`; empty where the host does not tell them (a dynamic module in Envoy 1.38).
     pub details: &'r [u8],
     /// Whether an upstream was chosen.
     pub has_upstream: bool,
@@ -138,7 +138,7 @@ impl Response<'_> {
         let status = self.status.filter(|status| *status > 0)?;
         let is_upstream_s = self.details == b"via_upstream"
             || self.details.starts_with(b"upstream_reset_after_response_started")
-            || (self.is_client_gone && self.has_upstream);
+            || ((self.is_client_gone || self.details.is_empty()) && self.has_upstream);
         match is_upstream_s && status < 400 {
             true => Some(Settlement::Done),
             false => Some(Settlement::Forgotten),

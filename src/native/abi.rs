@@ -488,16 +488,21 @@ unsafe fn counted<T>(held: *const T) -> Arc<T> {
 /// A request, also when the host ends it while it is being used.
 type Handle = RefCell<Request>;
 
-/// Another reference to a request.
+/// Another reference to a request; nothing where none could be made.
 ///
 /// # Safety
-/// The pointer came from `on_http_filter_new` and has not been destroyed. A request stays with one thread.
-unsafe fn request(held: *const Handle) -> Rc<Handle> {
+/// The pointer is null, or came from `on_http_filter_new` and has not been destroyed. A request stays with one thread.
+unsafe fn request(held: *const Handle) -> Option<Rc<Handle>> {
     // SAFETY: as promised by the caller.
-    unsafe {
+    (!held.is_null()).then(|| unsafe {
         Rc::increment_strong_count(held);
         Rc::from_raw(held)
-    }
+    })
+}
+
+/// The result of a hook; a request that could not be made goes no further.
+fn flow(request: Option<Rc<Handle>>, hook: impl FnOnce(&Handle) -> Flow) -> Flow {
+    request.map_or(Flow::Stop, |request| hook(&request))
 }
 
 // The hooks. Their names, arguments and results are those of abi.h; the statuses are those of envoy/http/filter.h.
@@ -574,7 +579,9 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
 ) -> u32 {
     // SAFETY: the host holds the request while it calls its hooks.
     let request = unsafe { request(held) };
-    match callbacks::headers(&Stream { stream, hook: PhantomData }, &request, end_of_stream) {
+    match flow(request, |request| {
+        callbacks::headers(&Stream { stream, hook: PhantomData }, request, end_of_stream)
+    }) {
         Flow::Continue => 0,
         // StopIteration.
         Flow::Hold | Flow::Stop => 1,
@@ -589,7 +596,9 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
 ) -> u32 {
     // SAFETY: the host holds the request while it calls its hooks.
     let request = unsafe { request(held) };
-    match callbacks::body(&Stream { stream, hook: PhantomData }, &request, end_of_stream) {
+    match flow(request, |request| {
+        callbacks::body(&Stream { stream, hook: PhantomData }, request, end_of_stream)
+    }) {
         Flow::Continue => 0,
         // StopIterationAndBuffer.
         Flow::Hold => 1,
@@ -605,7 +614,7 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
 ) -> u32 {
     // SAFETY: the host holds the request while it calls its hooks.
     let request = unsafe { request(held) };
-    match callbacks::trailers(&Stream { stream, hook: PhantomData }, &request) {
+    match flow(request, |request| callbacks::trailers(&Stream { stream, hook: PhantomData }, request)) {
         Flow::Continue => 0,
         // StopIteration.
         Flow::Hold | Flow::Stop => 1,
@@ -619,8 +628,9 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
     held: *const Handle,
 ) {
     // SAFETY: the host holds the request while it calls its hooks.
-    let request = unsafe { request(held) };
-    callbacks::complete(&Stream { stream, hook: PhantomData }, &request);
+    if let Some(request) = unsafe { request(held) } {
+        callbacks::complete(&Stream { stream, hook: PhantomData }, &request);
+    }
 }
 
 /// Hooks that have to be there and have nothing to do: the response goes as it comes, and nothing is called out.

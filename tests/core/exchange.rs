@@ -250,6 +250,13 @@ fn a_delivery_is_settled_once_by_what_became_of_it() {
             Response { details: b"direct_response", has_upstream: false, ..upstream(200) },
             Some(Settlement::Forgotten),
         ),
+        ("taken, without details", Response { details: b"", ..upstream(200) }, Some(Settlement::Done)),
+        ("failed, without details", Response { details: b"", ..upstream(502) }, Some(Settlement::Forgotten)),
+        (
+            "answered on the way, without details",
+            Response { details: b"", has_upstream: false, ..upstream(200) },
+            Some(Settlement::Forgotten),
+        ),
         (
             "left in the middle",
             Response { details: b"downstream_remote_disconnect", is_client_gone: true, ..upstream(200) },

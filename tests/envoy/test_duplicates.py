@@ -52,8 +52,8 @@ CONFIG = {"policies": [
     policy("reported", mode="report"),
     policy("either") | {"require": {"any_of": [
         {"signature": {"provider": provider, "secrets": [{"value": SECRET}]}} for provider in ("github", "bitbucket_server")]}},
-    policy("short", duplicates={"window_seconds": 2, "pending_seconds": 1}),
-    policy("brief", duplicates={"pending_seconds": 1}),
+    policy("short", duplicates={"window_seconds": 4, "pending_seconds": 1}),
+    policy("brief", duplicates={"pending_seconds": 3}),
 ]}
 
 
@@ -189,7 +189,7 @@ def test_it_is_counted_and_logged(gateway):
 def test_after_its_window_a_delivery_passes_again(gateway):
     request = delivered(gateway, github("/short"))
     repeated(gateway, request)
-    time.sleep(2.2)
+    time.sleep(4.2)
     delivered(gateway, request.again())
 
 
@@ -214,7 +214,7 @@ def reset_within(connection: socket.socket, request: object) -> None:
 
 
 def slow(connection: socket.socket, _: object) -> None:
-    time.sleep(1.5)
+    time.sleep(2.5)
     connection.sendall(REPLY)
 
 
@@ -235,7 +235,7 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def answers():
-    with Gateway(CONFIG, good=github, route={"route": {"cluster": "upstream", "timeout": "1s"}}) as gateway:
+    with Gateway(CONFIG, good=github, route={"route": {"cluster": "upstream", "timeout": "2s"}}) as gateway:
         yield gateway
 
 
@@ -298,7 +298,7 @@ def test_who_leaves_before_the_answer_leaves_it_pending(answers):
     finally:
         answers.upstream.answer = usual
     repeated(answers, request, duplicate="pending")
-    time.sleep(1.2)
+    time.sleep(3.2)
     delivered(answers, request.again())
 
 
@@ -307,12 +307,12 @@ def test_who_leaves_in_the_middle_of_the_answer_has_delivered(answers):
 
     def half(connection: socket.socket, _: object) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf")
-        time.sleep(0.8)
+        time.sleep(1.6)
         connection.sendall(b"x" * 996)
 
     usual, answers.upstream.answer = answers.upstream.answer, half
     try:
-        leave(answers.envoy.port, request, after=0.4)
+        leave(answers.envoy.port, request, after=0.8)
         assert answers.envoy.record(request.test_id)["status"] == 200
     finally:
         answers.upstream.answer = usual
@@ -321,7 +321,7 @@ def test_who_leaves_in_the_middle_of_the_answer_has_delivered(answers):
 
 def test_while_the_first_is_on_its_way_the_second_waits(answers):
     request, statuses = github(), []
-    usual, answers.upstream.answer = answers.upstream.answer, lambda connection, _: (time.sleep(0.7), connection.sendall(REPLY))
+    usual, answers.upstream.answer = answers.upstream.answer, lambda connection, _: (time.sleep(1.4), connection.sendall(REPLY))
     first = threading.Thread(target=lambda: statuses.append(client.h1_length(answers.envoy.port, request).status))
     try:
         first.start()

@@ -24,7 +24,7 @@ assert GUARD in ("wasm", "native"), f"GUARD={GUARD} is neither wasm nor native"
 # The component of Envoy's log that the guard writes to, what its lines begin with, and the type of its filter.
 LOGGER, LINE, FILTER_TYPE = {
     "wasm": ("wasm", "wasm log ", "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"),
-    "native": ("dynamic_modules", "[:] webhook_guard: ",
+    "native": ("dynamic_modules", "] webhook_guard: ",
                "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"),
 }[GUARD]
 # Envoy puts a prefix before the metrics of dynamic modules unless it is told not to: this is what envoy/native/ says.
