@@ -204,6 +204,8 @@ unsafe extern "C" {
         body: u32,
         chunks: *mut Buffer,
     ) -> bool;
+    fn envoy_dynamic_module_callback_http_get_body_size(stream: *mut c_void, body: u32) -> usize;
+    fn envoy_dynamic_module_callback_http_received_buffered_request_body(stream: *mut c_void) -> bool;
     fn envoy_dynamic_module_callback_http_set_filter_state_bytes(
         stream: *mut c_void,
         name: Buffer,
@@ -349,6 +351,18 @@ impl Stream<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The length of a body.
+    pub(crate) fn body_length(&self, body: Body) -> usize {
+        // SAFETY: no pointer but the stream's is passed.
+        unsafe { envoy_dynamic_module_callback_http_get_body_size(self.stream, body.number()) }
+    }
+
+    /// Whether what came with this event is what the host holds: another filter had held it before.
+    pub(crate) fn is_received_buffered(&self) -> bool {
+        // SAFETY: no pointer but the stream's is passed.
+        unsafe { envoy_dynamic_module_callback_http_received_buffered_request_body(self.stream) }
     }
 
     /// An attribute that is a text; nothing where it is not known.

@@ -209,7 +209,14 @@ impl Request {
     }
 
     fn end(&mut self, stream: &Stream<'_>) -> Result<Flow, Fault> {
-        let acts = self.exchange.as_mut().ok_or(Fault)?.end(now()?);
+        let exchange = self.exchange.as_mut().ok_or(Fault)?;
+        // Every byte that the host holds is to have been judged.
+        let length =
+            bodies(stream).iter().map(|body| stream.body_length(*body)).fold(0, usize::saturating_add);
+        if exchange.is_reading() && exchange.received() != length {
+            return Err(Fault);
+        }
+        let acts = exchange.end(now()?);
         self.act(stream, acts)
     }
 
@@ -316,12 +323,17 @@ fn apply(stream: &Stream<'_>, edits: &Edits) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The whole body: what the host holds, and what came with this event.
+/// What the body consists of, in order: what the host holds, and what came with this event, unless both are the same.
+fn bodies(stream: &Stream<'_>) -> &'static [Body] {
+    if stream.is_received_buffered() { &[Body::Received] } else { &[Body::Buffered, Body::Received] }
+}
+
+/// The whole body.
 fn whole_body(stream: &Stream<'_>, length: usize) -> Result<Vec<u8>, Fault> {
     let mut whole = Vec::new();
     whole.try_reserve_exact(length).map_err(|_| Fault)?;
-    for body in [Body::Buffered, Body::Received] {
-        stream.body(body, |piece| {
+    for body in bodies(stream) {
+        stream.body(*body, |piece| {
             whole.extend_from_slice(piece);
             whole.len() <= length
         })?;

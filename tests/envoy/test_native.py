@@ -3,9 +3,13 @@
 Each row of the table in docs/native.md has its test here or, marked `only`, beside the test of what it differs from.
 """
 
+import base64
+import hashlib
+import hmac
 import os
 import re
 import subprocess
+import urllib.parse
 from functools import partial
 from pathlib import Path
 
@@ -122,6 +126,44 @@ def test_a_thousand_panics_leak_nothing(tmp_path):
         assert load.send(gateway.envoy.port, write(b"x-panic-in: headers"), 1000)[0] == "503:1000"
         assert gateway.envoy.resident_kib - before < 8 << 10
         assert load.send(gateway.envoy.port, write(), 10)[0] == "200:10"
+
+
+# The body
+
+FORM = "https://hooks.example.com/form"
+BUFFERED = {"policies": [
+    *config(value=SECRET)["policies"],
+    {"name": "form", "match": {"path": "/form"}, "require": {"signature": {"provider": "mandrill", "public_url": FORM, "secrets": [{"value": SECRET}]}}},
+]}
+
+
+def form(*, flip: bool = False) -> Request:
+    """Mandrill signs the URL and the parameters, sorted, with HMAC-SHA1."""
+    parameters = {f"p{number}": f"value {number}" for number in range(300)}
+    content = FORM + "".join(name + parameters[name] for name in sorted(parameters))
+    tag = base64.b64encode(hmac.new(SECRET.encode(), content.encode() + b"x" * flip, hashlib.sha1).digest())
+    body = urllib.parse.urlencode(parameters).encode()
+    return Request(b"/form", [(b"content-type", b"application/x-www-form-urlencoded"), (b"x-mandrill-signature", tag)], body)
+
+
+@pytest.mark.parametrize("send", client.FRAMINGS.values(), ids=client.FRAMINGS.keys())
+def test_a_body_that_another_filter_held_before_is_judged_once(send):
+    """With the buffer filter in front, what comes is what is held. It is one body, not two."""
+    def made(port: int) -> dict:
+        made = bootstrap(BUFFERED, upstream_port=port)
+        filters = made["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        buffer = {"@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20}
+        filters.insert(0, {"name": "envoy.filters.http.buffer", "typed_config": buffer})
+        return made
+
+    # The buffer filter gives a request that it held whole a length of its own.
+    with Gateway(made, good=signed) as gateway:
+        for request in (signed(body=b"x" * 40_000), form()):
+            mark, again = gateway.upstream.mark(), request.again()
+            assert send(gateway.envoy.port, again).status == 200
+            assert (gateway.envoy.record(again.test_id)["reason"], gateway.upstream.delta(mark).requests) == ("ok", 1)
+            assert gateway.upstream.requests[-1].body == request.body
+        gateway.refuses(form(flip=True), "signature_mismatch", send=send)
 
 
 # Secrets
