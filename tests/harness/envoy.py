@@ -379,7 +379,7 @@ def _end(log: str) -> str:
 
 
 def version(envoy: str | Path) -> tuple[int, ...]:
-    """Its major and minor number."""
+    """Its number, in three parts."""
     text = subprocess.run([envoy, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"/(\d+)\.(\d+)\.\d+", text)
-    return tuple(map(int, found.groups())) if found else (0, 0)
+    found = re.search(r"/(\d+)\.(\d+)\.(\d+)", text)
+    return tuple(map(int, found.groups())) if found else (0, 0, 0)
