@@ -23,6 +23,9 @@ const ONE_SHARD: usize = 64;
 /// The mean number of deliveries in one of several shards, which have room for twice as many: they are not spread evenly.
 const MEAN: usize = 32;
 
+/// Envoy's response flag `DC` (`source/common/stream_info/utility.h`): the client left before the end.
+pub const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
+
 /// The bounds of `deliveries`.
 pub(crate) const MOST_DELIVERIES: u64 = 1 << 22;
 /// The default of `deliveries`.
@@ -126,8 +129,8 @@ pub struct Response<'r> {
     pub details: &'r [u8],
     /// Whether an upstream was chosen.
     pub has_upstream: bool,
-    /// Whether the client left before the end.
-    pub is_client_gone: bool,
+    /// Envoy's `response.flags`, a bit each.
+    pub flags: u64,
 }
 
 impl Response<'_> {
@@ -136,9 +139,10 @@ impl Response<'_> {
     #[must_use]
     pub fn settlement(&self) -> Option<Settlement> {
         let status = self.status.filter(|status| *status > 0)?;
+        let is_client_gone = self.flags & DOWNSTREAM_CONNECTION_TERMINATION != 0;
         let is_upstream_s = self.details == b"via_upstream"
             || self.details.starts_with(b"upstream_reset_after_response_started")
-            || ((self.is_client_gone || self.details.is_empty()) && self.has_upstream);
+            || ((is_client_gone || self.details.is_empty()) && self.has_upstream);
         match is_upstream_s && status < 400 {
             true => Some(Settlement::Done),
             false => Some(Settlement::Forgotten),

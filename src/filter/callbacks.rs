@@ -33,9 +33,6 @@ const SLICE: usize = 65_536;
 /// What requests of any size need in passing: one slice, and as much again for headers and what is made of them.
 const ROOM: usize = 2 * SLICE;
 
-/// Envoy's flag `DC` (`source/common/stream_info/utility.h`) in `response.flags`: the client left.
-const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
-
 thread_local! {
     /// What is held for requests of every configuration in this VM: its memory is one.
     static HELD: Held = Held::default();
@@ -297,13 +294,12 @@ impl Guard {
     /// Tells the memory what became of a delivery.
     fn settle(&self, exchange: &mut Exchange) -> Result<(), Fault> {
         let details = hostcalls::property("response\0code_details")?.unwrap_or_default();
-        let flags = number("response\0flags")?.unwrap_or_default();
         let response = Response {
             status: number("response\0code")?,
             details: &details,
             has_upstream: hostcalls::property("upstream\0address")?
                 .is_some_and(|address| !address.is_empty()),
-            is_client_gone: flags & DOWNSTREAM_CONNECTION_TERMINATION != 0,
+            flags: number("response\0flags")?.unwrap_or_default(),
         };
         let settled = exchange.responded(&response);
         if let (Some((claim, settlement)), Some(memory)) = (settled, &self.memory) {

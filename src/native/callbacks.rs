@@ -19,9 +19,6 @@ use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::request::{Facts, Millis};
 
-/// Envoy's flag `DC` (`source/common/stream_info/utility.h`): the client left.
-const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
-
 /// What is held for requests of every configuration and worker: they share one process.
 static HELD: LazyLock<Held> = LazyLock::new(Held::default);
 
@@ -233,12 +230,11 @@ impl Request {
             return Ok(());
         };
         let details = stream.text(Attribute::ResponseCodeDetails).unwrap_or_default();
-        let flags = stream.number(Attribute::ResponseFlags).unwrap_or_default();
         let response = Response {
             status: stream.number(Attribute::ResponseCode),
             details: &details,
             has_upstream: stream.text(Attribute::UpstreamAddress).is_some_and(|address| !address.is_empty()),
-            is_client_gone: flags & DOWNSTREAM_CONNECTION_TERMINATION != 0,
+            flags: stream.number(Attribute::ResponseFlags).unwrap_or_default(),
         };
         if let (Some((claim, settlement)), Some(memory)) = (exchange.responded(&response), &self.guard.memory)
         {

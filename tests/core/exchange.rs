@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use webhook_guard_core::config;
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
-use webhook_guard_core::memory::{self, Claimed, Delivery, Layout, Response, Settlement};
+use webhook_guard_core::memory::{
+    self, Claimed, DOWNSTREAM_CONNECTION_TERMINATION, Delivery, Layout, Response, Settlement,
+};
 use webhook_guard_core::request::{Facts, Headers, Millis};
 
 const NOW: Millis = Millis(1_700_000_000_000);
@@ -218,12 +220,8 @@ fn each_delivery_passes_as_the_memory_says() {
 
 #[test]
 fn a_delivery_is_settled_once_by_what_became_of_it() {
-    let upstream = |status| Response {
-        status: Some(status),
-        details: b"via_upstream",
-        has_upstream: true,
-        is_client_gone: false,
-    };
+    let upstream =
+        |status| Response { status: Some(status), details: b"via_upstream", has_upstream: true, flags: 0 };
     for (name, response, expected) in [
         ("taken", upstream(200), Some(Settlement::Done)),
         ("found elsewhere", upstream(399), Some(Settlement::Done)),
@@ -259,7 +257,11 @@ fn a_delivery_is_settled_once_by_what_became_of_it() {
         ),
         (
             "left in the middle",
-            Response { details: b"downstream_remote_disconnect", is_client_gone: true, ..upstream(200) },
+            Response {
+                details: b"downstream_remote_disconnect",
+                flags: DOWNSTREAM_CONNECTION_TERMINATION,
+                ..upstream(200)
+            },
             Some(Settlement::Done),
         ),
         (
@@ -267,7 +269,7 @@ fn a_delivery_is_settled_once_by_what_became_of_it() {
             Response {
                 status: None,
                 details: b"downstream_remote_disconnect",
-                is_client_gone: true,
+                flags: DOWNSTREAM_CONNECTION_TERMINATION,
                 ..upstream(0)
             },
             None,
