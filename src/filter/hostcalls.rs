@@ -30,6 +30,8 @@ impl Map {
 #[derive(Clone, Copy)]
 pub(super) enum Buffer {
     RequestBody,
+    /// The message of the gRPC answer that is being told.
+    GrpcAnswer,
     PluginConfiguration,
 }
 
@@ -37,6 +39,7 @@ impl Buffer {
     const fn number(self) -> u32 {
         match self {
             Self::RequestBody => 0,
+            Self::GrpcAnswer => 5,
             Self::PluginConfiguration => 7,
         }
     }
@@ -115,6 +118,7 @@ unsafe extern "C" {
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
 }
 
 /// Takes over what the host wrote into memory that it asked us for.
@@ -268,6 +272,13 @@ pub(super) fn record(id: u32, value: u64) -> Result<(), Fault> {
 pub(super) fn set_effective_context(context: u32) -> Result<(), Fault> {
     // SAFETY: no pointer is passed.
     done(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets the request of the effective context go on, once the callback has returned.
+pub(super) fn resume_request() -> Result<(), Fault> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no pointer is passed.
+    done(unsafe { proxy_continue_stream(REQUEST) })
 }
 
 /// Asks for a tick every so many milliseconds; none at 0.

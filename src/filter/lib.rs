@@ -6,6 +6,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod callbacks;
+mod etcd;
 mod hold;
 mod hostcalls;
 mod memory;
