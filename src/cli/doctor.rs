@@ -242,6 +242,7 @@ fn judge_leaf(leaf: &PolicyCheck, delivery: &Delivery) -> Result<(), Reason> {
         Check::Signature(check) => judge_signature(check, delivery, delivery.now).map(drop),
         Check::Token(check) => delivery.with_facts(delivery.now, |facts| check.judge(facts)).map(drop),
         Check::Source(check) => check.judge(None),
+        Check::Certificate(check) => check.judge(None),
     }
 }
 

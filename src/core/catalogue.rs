@@ -17,10 +17,11 @@ type Named = (&'static str, &'static str);
 include!(concat!(env!("OUT_DIR"), "/blocks.rs"));
 
 /// What a provider's block may say.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "title",
     "documentation",
     "addresses",
+    "client_certificate",
     "event_type",
     "content_types",
     "verified",
@@ -45,6 +46,8 @@ pub struct Provider {
     pub documentation: String,
     /// Where it publishes the addresses from which it sends.
     pub addresses: Option<String>,
+    /// The TLS certificate with which it sends, where it has one: the names to expect, and who signs it.
+    pub client_certificate: Option<String>,
     /// The content types of its deliveries, the usual one first; at least one.
     pub content_types: Vec<String>,
     /// The header in which it names the event.
@@ -188,6 +191,7 @@ fn provider(name: &'static str, block: &'static str) -> Result<Provider, ConfigE
             title: object.required("title")?.filled_text()?.to_owned(),
             documentation: object.required("documentation")?.filled_text()?.to_owned(),
             addresses: text("addresses")?,
+            client_certificate: text("client_certificate")?,
             content_types: texts(&object.required("content_types")?)?,
             event_type: text("event_type")?,
             verified: object.required("verified")?.choice(&Evidence::NAMES)?,

@@ -56,6 +56,10 @@ pub enum Reason {
     RequirementNotMet,
     /// No branch of an `any_of` holds.
     NoAlternativeHeld,
+    /// The connection has no client certificate.
+    ClientCertificateMissing,
+    /// The connection's client certificate is none of those that may send.
+    ClientCertificateNotAllowed,
     /// A handshake request that is not of the provider's shape.
     HandshakeRefused,
     /// A delivery that was seen before.
@@ -74,7 +78,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::NoPolicy,
         Self::PathMalformed,
         Self::MethodNotAllowed,
@@ -97,6 +101,8 @@ impl Reason {
         Self::TimestampFuture,
         Self::RequirementNotMet,
         Self::NoAlternativeHeld,
+        Self::ClientCertificateMissing,
+        Self::ClientCertificateNotAllowed,
         Self::HandshakeRefused,
         Self::DuplicateDelivery,
         Self::PolicyUnknown,
@@ -132,6 +138,8 @@ impl Reason {
             Self::TimestampFuture => "timestamp_future",
             Self::RequirementNotMet => "requirement_not_met",
             Self::NoAlternativeHeld => "no_alternative_held",
+            Self::ClientCertificateMissing => "client_certificate_missing",
+            Self::ClientCertificateNotAllowed => "client_certificate_not_allowed",
             Self::HandshakeRefused => "handshake_refused",
             Self::DuplicateDelivery => "duplicate_delivery",
             Self::PolicyUnknown => "policy_unknown",
@@ -153,6 +161,8 @@ impl Reason {
             Self::UpgradeNotAllowed
             | Self::SourceIpUnknown
             | Self::SourceIpNotAllowed
+            | Self::ClientCertificateMissing
+            | Self::ClientCertificateNotAllowed
             | Self::HandshakeRefused => 403,
             Self::TokenMissing
             | Self::TokenAmbiguous
@@ -329,6 +339,8 @@ pub enum CheckKind {
     Path,
     /// Source address.
     SourceIp,
+    /// Client certificate.
+    ClientCertificate,
     /// Token.
     Token,
     /// Signature with its time.
@@ -337,7 +349,8 @@ pub enum CheckKind {
 
 impl CheckKind {
     /// All of them, in the order in which they are judged.
-    pub const ALL: [Self; 4] = [Self::Path, Self::SourceIp, Self::Token, Self::Signature];
+    pub const ALL: [Self; 5] =
+        [Self::Path, Self::SourceIp, Self::ClientCertificate, Self::Token, Self::Signature];
 
     /// The word for it in logs and filter state.
     #[must_use]
@@ -345,6 +358,7 @@ impl CheckKind {
         match self {
             Self::Path => "path",
             Self::SourceIp => "source_ip",
+            Self::ClientCertificate => "client_certificate",
             Self::Token => "token",
             Self::Signature => "signature",
         }
@@ -399,8 +413,9 @@ impl Repeat {
 }
 
 impl Record {
-    /// How each kind of check went: `path:pass,source_ip:pass,token:skip,signature:fail`. Where a policy has several of a
-    /// kind, one that held counts before one that failed. It is made for every request, and so without `format!`.
+    /// How each kind of check went: `path:pass,source_ip:pass,token:skip,signature:fail`, and `client_certificate:pass`
+    /// before the token where the policy has such a check. Where it has several of a kind, one that held counts before
+    /// one that failed. It is made for every request, and so without `format!`.
     #[must_use]
     pub fn checks(&self) -> String {
         let went = |kind: CheckKind| {
@@ -408,7 +423,7 @@ impl Record {
             of_kind.max().unwrap_or_default().code()
         };
         let mut text = String::with_capacity(64);
-        for kind in CheckKind::ALL {
+        for kind in self.kinds() {
             if !text.is_empty() {
                 text.push(',');
             }
@@ -417,6 +432,15 @@ impl Record {
             text.push_str(went(kind));
         }
         text
+    }
+
+    /// The kinds of checks of which something is said. Most listeners ask for no certificate, and nothing is said of one
+    /// where the policy does not.
+    fn kinds(&self) -> impl Iterator<Item = CheckKind> {
+        let is_told = |kind: &CheckKind| {
+            *kind != CheckKind::ClientCertificate || self.trail.iter().any(|step| step.kind == *kind)
+        };
+        CheckKind::ALL.into_iter().filter(is_told)
     }
 
     /// What the upstream is told of an accepted request, as headers.
@@ -504,7 +528,7 @@ impl Decision {
             }
             outcomes
         };
-        CheckKind::ALL.into_iter().flat_map(of_kind).map(move |(kind, outcome)| {
+        self.record.kinds().flat_map(of_kind).map(move |(kind, outcome)| {
             let (kind, outcome) = (kind.code(), outcome.code());
             format!("check {kind}:{outcome} policy={policy} request_id={request_id}")
         })

@@ -11,7 +11,7 @@
 //!  headers          Facts { headers, source, route_policy, now, .. }        ▼
 //!                       └────────────► Exchange::headers ──► PolicySet::open(&facts)
 //!                                          │                     │  choose a policy: route, path, host, method
-//!                                          │                     │  the cheapest first: source_ip, token, signature
+//!                                          │                     │  the cheapest first: source_ip, client_certificate, token, signature
 //!                                          ▼                     ▼
 //!                                      HeadersOutcome { edits, step: Leave │ Settled(Decision) │ AwaitBody(BodyCheck) }
 //!                                                                           │

@@ -14,6 +14,7 @@ pub use evaluation::BodyCheck;
 pub use set::PolicySet;
 
 use crate::budget::Budget;
+use crate::check::client_certificate::CertificateCheck;
 use crate::check::source_ip::AddressCheck;
 use crate::check::token::{TokenCheck, TokenPlace};
 use crate::decision::{CheckKind, Decision, Denial, Outcome, Pass, Reason, Verdict};
@@ -46,6 +47,8 @@ pub enum Mode {
 pub enum Check {
     /// Where the request comes from.
     Source(AddressCheck),
+    /// Over whose connection.
+    Certificate(CertificateCheck),
     /// What it presents.
     Token(TokenCheck),
     /// What signed it.
@@ -69,6 +72,7 @@ impl PolicyCheck {
     const fn kind(&self) -> CheckKind {
         match self.check {
             Check::Source(_) => CheckKind::SourceIp,
+            Check::Certificate(_) => CheckKind::ClientCertificate,
             Check::Token(_) => CheckKind::Token,
             Check::Signature(_) => CheckKind::Signature,
         }
@@ -216,14 +220,14 @@ impl Policy {
     fn signature(&self, leaf: usize) -> Option<&Arc<SignatureCheck>> {
         match &self.leaves.get(leaf)?.check {
             Check::Signature(check) => Some(check),
-            Check::Source(_) | Check::Token(_) => None,
+            Check::Source(_) | Check::Certificate(_) | Check::Token(_) => None,
         }
     }
 
     fn token_places(&self) -> impl Iterator<Item = &TokenPlace> {
         self.leaves.iter().filter_map(|leaf| match &leaf.check {
             Check::Token(token) => Some(&token.place),
-            Check::Source(_) | Check::Signature(_) => None,
+            Check::Source(_) | Check::Certificate(_) | Check::Signature(_) => None,
         })
     }
 

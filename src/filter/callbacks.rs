@@ -22,7 +22,7 @@ use webhook_guard_core::memory::etcd::{Answer, Etcd, UNAVAILABLE};
 use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement, Store};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::reply::Reply;
-use webhook_guard_core::request::{Facts, Headers, Millis};
+use webhook_guard_core::request::{CertificateAttribute, ClientCertificate, Facts, Headers, Millis};
 
 proxy_wasm::main! {{
     // Everything is handed to the host, whose own `wasm` logger decides what is written.
@@ -45,6 +45,7 @@ thread_local! {
 struct Guard {
     configuration: Arc<Configuration>,
     needs_source: bool,
+    needs_client_certificate: bool,
     /// The property that holds the policy of the route.
     route_policy_path: String,
     metrics: Metrics,
@@ -129,6 +130,7 @@ fn configure() -> Result<Guard, String> {
         log::warn!("configuration: {warning}");
     }
     let needs_source = configuration.policies.needs_source();
+    let needs_client_certificate = configuration.policies.needs_client_certificate();
     let namespace = &configuration.policy_namespace;
     let route_policy_path = format!("xds\0route_metadata\0filter_metadata\0{namespace}\0policy");
     let memory = match &configuration.memory {
@@ -141,7 +143,16 @@ fn configure() -> Result<Guard, String> {
     let (metrics, holding) = (Metrics::default(), Holding::default());
     let configuration = Arc::new(configuration);
     let tick = Cell::new(0);
-    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory, tick })
+    Ok(Guard {
+        configuration,
+        needs_source,
+        needs_client_certificate,
+        route_policy_path,
+        metrics,
+        holding,
+        memory,
+        tick,
+    })
 }
 
 fn now() -> Result<Millis, Fault> {
@@ -230,9 +241,12 @@ impl Guard {
         let headers = hostcalls::header_map(Map::RequestHeaders)?.and_then(Headers::from_abi).ok_or(Fault)?;
         let route_policy = self.route_policy()?;
         let source = if self.needs_source { hostcalls::property("source\0address")? } else { None };
+        let client_certificate =
+            if self.needs_client_certificate { ClientCertificate::read(certificate_property)? } else { None };
         let facts = Facts {
             headers: &headers,
             source: source.as_deref(),
+            client_certificate: client_certificate.as_ref(),
             route_policy: route_policy.as_deref(),
             now: now()?,
             ends_with_headers: end_of_stream,
@@ -426,6 +440,17 @@ impl Guard {
             decision.check_lines(request_id).for_each(|line| log::debug!("{line}"));
         }
     }
+}
+
+/// What Envoy says of the client certificate of the connection. The header `x-forwarded-client-cert`, which a sender could
+/// write, is not read for it.
+fn certificate_property(attribute: CertificateAttribute) -> Result<Option<Vec<u8>>, Fault> {
+    hostcalls::property(match attribute {
+        CertificateAttribute::Sha256 => "connection\0sha256_peer_certificate_digest",
+        CertificateAttribute::Subject => "connection\0subject_peer_certificate",
+        CertificateAttribute::Dns => "connection\0dns_san_peer_certificate",
+        CertificateAttribute::Uri => "connection\0uri_san_peer_certificate",
+    })
 }
 
 /// A property that is a number.

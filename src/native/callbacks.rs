@@ -21,7 +21,7 @@ use webhook_guard_core::exchange::{Acts, Exchange, Next};
 use webhook_guard_core::memory::etcd::{Answer, Etcd, UNAVAILABLE};
 use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement, Store};
 use webhook_guard_core::policy::Edits;
-use webhook_guard_core::request::{Facts, Millis};
+use webhook_guard_core::request::{CertificateAttribute, ClientCertificate, Facts, Millis};
 
 /// What is held for requests of every configuration and worker: they share one process.
 static HELD: LazyLock<Held> = LazyLock::new(Held::default);
@@ -42,6 +42,7 @@ pub(crate) enum Flow {
 pub(crate) struct Guard {
     configuration: Arc<Configuration>,
     needs_source: bool,
+    needs_client_certificate: bool,
     /// Where deliveries are remembered, if any are.
     memory: Remembered,
 }
@@ -111,6 +112,7 @@ fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
         abi::log(LogLevel::Warn, &format!("configuration: {warning}"));
     }
     let needs_source = configuration.policies.needs_source();
+    let needs_client_certificate = configuration.policies.needs_client_certificate();
     let memory = match &configuration.memory {
         _ if !configuration.policies.remembers() => Remembered::Nowhere,
         Store::Local(layout) => Remembered::Locally(Memory::of(*layout)),
@@ -119,7 +121,8 @@ fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
             Remembered::InEtcd(etcd.clone())
         }
     };
-    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source, memory }))
+    let configuration = Arc::new(configuration);
+    Ok(Arc::new(Guard { configuration, needs_source, needs_client_certificate, memory }))
 }
 
 /// Makes a request; nothing where that fails, and the host ends it.
@@ -201,9 +204,12 @@ impl Request {
         let headers = stream.headers(Map::RequestHeaders)?;
         let route_policy = route_policy(stream, &guard.configuration)?;
         let source = if guard.needs_source { stream.text(Attribute::SourceAddress) } else { None };
+        let client_certificate =
+            if guard.needs_client_certificate { client_certificate(stream)? } else { None };
         let facts = Facts {
             headers: &headers,
             source: source.as_deref(),
+            client_certificate: client_certificate.as_ref(),
             route_policy: route_policy.as_deref(),
             now: now()?,
             ends_with_headers: end_of_stream,
@@ -366,6 +372,19 @@ fn claim(
     let (claimed, forgotten) = memory.claim(delivery, now()?);
     metrics.count_forgotten(stream, forgotten);
     Ok(claimed)
+}
+
+/// What Envoy says of the client certificate of the connection. The header `x-forwarded-client-cert`, which a sender could
+/// write, is not read for it.
+fn client_certificate(stream: &Stream<'_>) -> Result<Option<ClientCertificate>, Fault> {
+    ClientCertificate::read(|attribute| {
+        Ok(stream.text(match attribute {
+            CertificateAttribute::Sha256 => Attribute::PeerCertificateSha256,
+            CertificateAttribute::Subject => Attribute::PeerCertificateSubject,
+            CertificateAttribute::Dns => Attribute::PeerCertificateDns,
+            CertificateAttribute::Uri => Attribute::PeerCertificateUri,
+        }))
+    })
 }
 
 /// The policy that the metadata of the route names.

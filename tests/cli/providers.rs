@@ -89,7 +89,19 @@ fn a_page_has_everything_about_a_provider() {
                 "\"handshake\": \"answer\"",
             ],
         ),
-        ("meta", &["GET, unsigned", "\"verify_tokens\": [{ \"env\": \"META_VERIFY_TOKEN\" }]"]),
+        (
+            "pagerduty",
+            &["certificate    common name webhooks.pagerduty.com (US) or webhooks.eu.pagerduty.com (EU)"],
+        ),
+        ("whatsapp", &["common name client.webhooks.fbclientcerts.com"]),
+        (
+            "meta",
+            &[
+                "common name client.webhooks.fbclientcerts.com",
+                "GET, unsigned",
+                "\"verify_tokens\": [{ \"env\": \"META_VERIFY_TOKEN\" }]",
+            ],
+        ),
         ("clerk", &["Clerk (clerk)", "\"header\": \"svix-signature\"", "\"prefix\": \"whsec_\""]),
         ("discord", &["ed25519", "DISCORD_WEBHOOK_PUBLIC_KEY"]),
         (
@@ -108,6 +120,9 @@ fn a_page_has_everything_about_a_provider() {
             assert!(page.contains(word), "{name}: {word} is not in {page}");
         }
     }
+    assert!(!page("github").contains("  certificate "), "none is known");
+    assert!(details("github")["client_certificate"].is_null());
+    assert!(details("wise")["client_certificate"].as_str().unwrap().contains("mtls_enabled"));
 }
 
 #[test]

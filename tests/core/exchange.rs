@@ -46,6 +46,7 @@ impl Host {
         self.exchange.headers(&Facts {
             headers: &headers,
             source: None,
+            client_certificate: None,
             route_policy: None,
             now: NOW,
             ends_with_headers: ends,

@@ -171,6 +171,7 @@ impl Delivery {
             request: Request {
                 headers: headers.map(|(name, value)| (name.to_owned(), value.into())).collect(),
                 source: None,
+                client_certificate: None,
                 route_policy: None,
                 now: Millis(vector["now"].as_i64().unwrap_or(SOME_TIME) * 1000),
                 ended: None,

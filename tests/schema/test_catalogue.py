@@ -15,6 +15,8 @@ def test_every_provider_says_where_it_is_documented_and_how_it_was_verified():
     for name, block in blocks.items():
         assert block["title"] and block["documentation"].startswith("https://"), name
         assert block["verified"] in VERIFIED, name
+        # What is said of a certificate ends with the page that says so.
+        assert "client_certificate" not in block or block["client_certificate"].rpartition(": ")[2].startswith("https://"), name
         assert block["timestamp"] in {"signed", "unsigned", "none"}, name
         assert ("scheme" in block) + ("token" in block) + ("same_as" in block) == 1, name
         assert "same_as" not in block or "same_as" not in blocks[block["same_as"]], f"{name}: a chain"

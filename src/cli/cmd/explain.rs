@@ -17,7 +17,7 @@ use webhook_guard_core::decision::{CheckKind, CheckStep, Decision, Outcome as Tr
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::policy::requirement::Requirement;
 use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
-use webhook_guard_core::request::Facts;
+use webhook_guard_core::request::{ClientCertificate, Facts};
 use webhook_guard_core::signature::template::Part;
 use webhook_guard_core::signature::{End, SignatureCheck, field};
 use webhook_guard_core::uri::query;
@@ -35,11 +35,35 @@ pub(crate) struct ExplainArguments {
     /// The source address as the gateway saw it
     #[arg(long, value_name = "ADDRESS")]
     source_ip: Option<String>,
+    /// The first DNS name of the sender's TLS certificate, as the gateway saw it
+    #[arg(long, value_name = "NAME")]
+    client_dns: Option<String>,
+    /// The first URI of the sender's TLS certificate
+    #[arg(long, value_name = "URI")]
+    client_uri: Option<String>,
+    /// The subject of the sender's TLS certificate, as RFC 2253 writes it: CN=hooks.example.com,O=Example
+    #[arg(long, value_name = "SUBJECT")]
+    client_subject: Option<String>,
+    /// The SHA-256 of the sender's TLS certificate, in hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    client_sha256: Option<String>,
     /// The policy that the route names in its metadata
     #[arg(long, value_name = "POLICY")]
     route_policy: Option<String>,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+impl ExplainArguments {
+    /// The sender's certificate; nothing where none is described.
+    fn client_certificate(&self) -> Option<ClientCertificate> {
+        let given = [&self.client_sha256, &self.client_subject, &self.client_dns, &self.client_uri];
+        let is_there = given.iter().any(|one| one.is_some());
+        let [sha256, subject, dns, uri] = given.map(|one| one.clone().unwrap_or_default().into_bytes());
+        // As the gateway would write it.
+        let sha256 = sha256.to_ascii_lowercase();
+        is_there.then_some(ClientCertificate { sha256, subject, dns, uri })
+    }
 }
 
 /// One step of the evaluation.
@@ -101,8 +125,10 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
         })?,
         None => capture.time.unwrap_or_else(judge::now),
     };
+    let client_certificate = arguments.client_certificate();
     let circumstances = Circumstances {
         source: arguments.source_ip.as_deref().or(capture.source.as_deref()),
+        client_certificate: client_certificate.as_ref(),
         route_policy: arguments.route_policy.as_deref(),
         now,
     };
@@ -162,7 +188,7 @@ fn token_headers(policies: &PolicySet) -> BTreeSet<String> {
     let leaves = || policies.iter().flat_map(|policy| &policy.leaves);
     let tokens = leaves().filter_map(|leaf| match &leaf.check {
         Check::Token(check) => Some(check.place.header()?.to_ascii_lowercase()),
-        Check::Source(_) | Check::Signature(_) => None,
+        Check::Source(_) | Check::Certificate(_) | Check::Signature(_) => None,
     });
     let shown: BTreeSet<String> = leaves()
         .filter_map(|leaf| match &leaf.delivery_id.as_ref()?.place {
@@ -382,6 +408,7 @@ fn leaf_name(leaf: &PolicyCheck) -> String {
     let provider = leaf.provider.as_deref();
     match &leaf.check {
         Check::Source(_) => "source_ip".to_owned(),
+        Check::Certificate(_) => "client_certificate".to_owned(),
         Check::Token(token) => {
             let place = match &token.place {
                 TokenPlace::Query(name) => format!("in the query, {name}"),
@@ -402,6 +429,9 @@ fn leaf_name(leaf: &PolicyCheck) -> String {
 fn leaf_outcome(leaf: &PolicyCheck, facts: &Facts<'_>, body: &[u8]) -> Result<String, Reason> {
     let id = match &leaf.check {
         Check::Source(check) => return check.judge(facts.source).map(|()| String::new()),
+        Check::Certificate(check) => {
+            return check.judge(facts.client_certificate).map(|()| String::new());
+        }
         Check::Token(check) => check.judge(facts)?.id.clone(),
         Check::Signature(check) => signature(check, facts, body)?,
     };
@@ -467,7 +497,7 @@ fn verdict_json(decision: Option<&Decision>, chosen: Option<&Policy>) -> Value {
 fn named_by(policy: &Policy) -> Option<&'static str> {
     let signatures = policy.leaves.iter().filter_map(|leaf| match &leaf.check {
         Check::Signature(check) => Some(check),
-        Check::Source(_) | Check::Token(_) => None,
+        Check::Source(_) | Check::Certificate(_) | Check::Token(_) => None,
     });
     let (check, names) = signatures.filter_map(|check| Some((check, check.names.as_ref()?))).next()?;
     Some(match (&names.field, check.scheme.signed.has(&Part::Id)) {

@@ -77,6 +77,7 @@ fn details(provider: &Provider) -> Value {
     if let Some(members) = all.as_object_mut() {
         members.insert("setup".to_owned(), json!(provider.setup));
         members.insert("addresses".to_owned(), json!(provider.addresses));
+        members.insert("client_certificate".to_owned(), json!(provider.client_certificate));
         members.insert("custom".to_owned(), custom(provider));
         members.insert("handshakes".to_owned(), json!(written_handshakes(provider)));
         members.insert("configuration".to_owned(), configuration(provider));
@@ -188,6 +189,9 @@ fn page(provider: &Provider) -> Text {
         row("to know", setup.clone());
     }
     row("addresses", provider.addresses.as_deref().unwrap_or("no list is known").to_owned());
+    if let Some(certificate) = &provider.client_certificate {
+        row("certificate", certificate.clone());
+    }
     row("documentation", provider.documentation.clone());
     let title = format!("{} ({})", provider.title, provider.name);
     Text::default()

@@ -68,7 +68,7 @@ pub(crate) fn identity(name: &str, rule: Option<&Match>) -> [u8; 32] {
 fn needs_signature(requirement: &Requirement, leaves: &[PolicyCheck]) -> bool {
     let without = |leaf: &PolicyCheck| match leaf.check {
         Check::Signature(_) => State::Failed(Reason::SignatureMissing),
-        Check::Source(_) | Check::Token(_) => State::Held,
+        Check::Source(_) | Check::Certificate(_) | Check::Token(_) => State::Held,
     };
     let states: Vec<State> = leaves.iter().map(without).collect();
     requirement.state(&states) != State::Held

@@ -108,7 +108,7 @@ fn max_body_bytes(
     };
     let signs_form = |leaf: &PolicyCheck| match &leaf.check {
         Check::Signature(check) => check.scheme.signed.body() == Body::Form,
-        Check::Source(_) | Check::Token(_) => false,
+        Check::Source(_) | Check::Certificate(_) | Check::Token(_) => false,
     };
     match leaves.iter().any(signs_form) && bytes > most_form(reader) {
         true => Err(node.error(Wrong::FormTooLarge(most_form(reader)))),
@@ -170,7 +170,7 @@ fn read_match(node: &Node<'_>) -> Result<Match, ConfigError> {
 }
 
 /// Reads every entry; one that stands there twice is a slip. What is wrong with an entry is reported.
-fn distinct<T: PartialEq>(
+pub(super) fn distinct<T: PartialEq>(
     entries: &[Node<'_>],
     read: impl Fn(&Node<'_>) -> Result<T, ConfigError>,
 ) -> Vec<T> {

@@ -1,9 +1,10 @@
 //! The requirement tree as an operator writes it.
 //!
-//! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`.
+//! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`; `client_certificate` is read in a file of its
+//! own.
 
 use super::secret::{self, Material};
-use super::{Reader, signature};
+use super::{Reader, client_certificate, signature};
 use crate::check::source_ip::{AddressCheck, AddressSet};
 use crate::check::token::{TokenCheck, TokenPlace};
 use crate::policy::requirement::Requirement;
@@ -14,7 +15,7 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-const KEYS: [&str; 5] = ["source_ip", "token", "signature", "any_of", "all_of"];
+const KEYS: [&str; 6] = ["source_ip", "client_certificate", "token", "signature", "any_of", "all_of"];
 
 /// Reads a requirement; its checks are added to `leaves`. What cannot be read is reported and left out.
 pub(crate) fn read(
@@ -30,6 +31,10 @@ pub(crate) fn read(
     let plain = |check| PolicyCheck { check, provider: None, delivery_id: None, handshakes: Vec::new() };
     if let Some(node) = object.get("source_ip") {
         let check = node.keep(source_ip(&node, reader)).map(Check::Source);
+        members.extend(check.map(|check| add(leaves, plain(check))));
+    }
+    if let Some(node) = object.get("client_certificate") {
+        let check = node.keep(client_certificate::read(&node)).map(Check::Certificate);
         members.extend(check.map(|check| add(leaves, plain(check))));
     }
     if let Some(node) = object.get("token") {

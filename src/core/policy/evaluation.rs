@@ -76,7 +76,7 @@ impl Evaluation {
         if !policy.is_content_encoding_allowed(facts) {
             return AfterHeaders::Settled(self.settle(Err(Reason::ContentEncodingNotAllowed)));
         }
-        for kind in [Kind::Source, Kind::Token, Kind::Signature] {
+        for kind in [Kind::Source, Kind::Certificate, Kind::Token, Kind::Signature] {
             self.judge(kind, facts);
             if let State::Failed(reason) = self.state() {
                 return AfterHeaders::Settled(self.settle(Err(reason)));
@@ -99,7 +99,7 @@ impl Evaluation {
             return AfterHeaders::Settled(self.settle(Err(Reason::HandshakeRefused)));
         };
         self.note(handshakes.leaf, Ok(None));
-        for kind in [Kind::Source, Kind::Token] {
+        for kind in [Kind::Source, Kind::Certificate, Kind::Token] {
             self.judge(kind, facts);
             if let State::Failed(reason) = self.state() {
                 return AfterHeaders::Settled(self.settle(Err(reason)));
@@ -135,6 +135,7 @@ impl Evaluation {
             matches!(
                 (kind, check),
                 (Kind::Source, Check::Source(_))
+                    | (Kind::Certificate, Check::Certificate(_))
                     | (Kind::Token, Check::Token(_))
                     | (Kind::Signature, Check::Signature(_))
             )
@@ -146,6 +147,7 @@ impl Evaluation {
             let Some(progress) = self.progress.get_mut(index) else { continue };
             let outcome = match &leaf.check {
                 Check::Source(check) => check.judge(facts.source).map(|()| None),
+                Check::Certificate(check) => check.judge(facts.client_certificate).map(|()| None),
                 Check::Token(check) => check.judge(facts).map(|secret| {
                     progress.validity = Some(secret.validity);
                     secret.id.clone()
@@ -356,6 +358,7 @@ impl Evaluation {
 #[derive(Clone, Copy)]
 enum Kind {
     Source,
+    Certificate,
     Token,
     Signature,
 }

@@ -85,6 +85,13 @@ impl PolicySet {
         self.iter().any(|policy| policy.leaves.iter().any(sources))
     }
 
+    /// Whether any policy looks at the client certificate.
+    #[must_use]
+    pub fn needs_client_certificate(&self) -> bool {
+        let certificates = |leaf: &PolicyCheck| matches!(leaf.check, Check::Certificate(_));
+        self.iter().any(|policy| policy.leaves.iter().any(certificates))
+    }
+
     /// Whether any policy remembers its deliveries.
     #[must_use]
     pub fn remembers(&self) -> bool {

@@ -150,6 +150,7 @@ mod tests {
         let facts = Facts {
             headers: &headers,
             source: None,
+            client_certificate: None,
             route_policy: None,
             now: Millis(now),
             ends_with_headers: true,
