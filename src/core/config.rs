@@ -6,6 +6,7 @@
 mod duplicates;
 mod handshake;
 mod policy;
+mod record;
 mod requirement;
 mod secret;
 mod signature;

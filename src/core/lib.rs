@@ -46,6 +46,7 @@ pub mod handshake;
 pub mod matcher;
 pub mod memory;
 pub mod policy;
+pub mod record;
 pub mod reply;
 pub mod request;
 pub mod secret;

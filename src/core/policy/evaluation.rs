@@ -8,6 +8,7 @@ use crate::budget::{Budget, Share, heap};
 use crate::decision::{CheckStep, Decision, Outcome, Reason, Record, Verdict};
 use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
 use crate::memory::{Delivery, DeliveryKey};
+use crate::record::Recording;
 use crate::reply::Reply;
 use crate::request::{Facts, Millis};
 use crate::secret::Validity;
@@ -259,7 +260,10 @@ impl Evaluation {
         if declared.is_some_and(|length| length > limit) {
             return AfterHeaders::Settled(self.settle(Err(Reason::BodyTooLarge)));
         }
-        if self.state() == State::Held && declared.is_some() {
+        // A body that is recorded is held to its end.
+        let is_recorded = self.policy.record.as_ref().is_some_and(|record| record.takes(true));
+        let is_known = facts.ends_with_headers || declared.is_some() && !is_recorded;
+        if self.state() == State::Held && is_known {
             self.record.body_bytes = declared;
             return AfterHeaders::Settled(self.settle(Ok(())));
         }
@@ -417,7 +421,9 @@ impl BodyCheck {
     /// Takes from the budget what is kept now, and so many bytes more. False where it does not have them.
     fn keep(&mut self, more: usize) -> bool {
         let values = self.handshakes.iter().map(Candidate::kept_bytes);
-        let parts = [heap(&self.handshakes), self.evaluation.kept_bytes()];
+        let is_recorded = self.evaluation.policy.record.is_some();
+        let record = if is_recorded { size_of::<Recording>().saturating_add(16) } else { 0 };
+        let parts = [heap(&self.handshakes), self.evaluation.kept_bytes(), record];
         let kept = parts.into_iter().chain(values).fold(0, usize::saturating_add);
         self.share.resize(kept.saturating_add(size_of::<Self>()).saturating_add(more))
     }
