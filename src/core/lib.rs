@@ -49,6 +49,7 @@ pub mod policy;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod resubmit;
 pub mod secret;
 pub mod signature;
 pub mod uri;

@@ -415,3 +415,101 @@ fn headers_are_recorded_when_they_come_and_tokens_never() {
     let _ = host.exchange.body(b"{}");
     assert_eq!(told(&host.exchange.end(NOW)), [], "once, and nothing of the body");
 }
+
+/// `v1\n1700000000\nid-1\nanna\nPOST\n/signed\n{}` under `operator-key-0123456789`, by Python's hmac.
+const AGAIN: &str = "v1=6751ac106a8cefcbc4e80023735136ed8fa3b3af966f3a791aa50238d376da5c";
+
+/// The same but for its last bits.
+const WRONG: &str = "v1=6751ac106a8cefcbc4e80023735136ed8fa3b3af966f3a791aa50238d376da50";
+
+/// What the operator's tool sends, with one header's value changed.
+fn again(changed: (&str, &str)) -> Vec<(String, String)> {
+    [("of", "id-1"), ("by", "anna"), ("time", "1700000000"), ("signature", AGAIN)]
+        .map(|(name, value)| {
+            let value = if name == changed.0 { changed.1 } else { value };
+            (format!("x-webhook-guard-resubmit-{name}"), value.to_owned())
+        })
+        .to_vec()
+}
+
+fn resubmit(changed: (&str, &str)) -> (Host, Acts) {
+    let operator =
+        json!({"signature": {"provider": "operator", "secrets": [{"value": "operator-key-0123456789"}]}});
+    let mut host = recording(&json!({"body": "none"}), &json!({"any_of": [signed(), operator]}));
+    let pairs = again(changed);
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let acts = host.headers("/signed", &pairs, false);
+    (host, acts)
+}
+
+#[test]
+fn the_application_is_told_who_sends_what_again() {
+    let (mut host, acts) = resubmit(("", ""));
+    // What the sender wrote is taken out first, whoever it is.
+    assert_eq!(acts.edits.remove.len(), 4, "{acts:?}");
+    let _ = host.exchange.body(b"{}");
+    let told = "continue ok x-webhook-guard-verdict=verified x-webhook-guard-policy=recorded \
+                x-webhook-guard-provider=operator x-webhook-guard-delivery-id=id-1 \
+                x-webhook-guard-resubmit-of=id-1 x-webhook-guard-resubmit-by=anna";
+    assert_eq!(said(&host.exchange.end(NOW)), told);
+}
+
+#[test]
+fn nothing_of_what_the_operator_signed_can_be_changed() {
+    for changed in [("of", "id-2"), ("by", "bob"), ("time", "1700000001"), ("signature", WRONG)] {
+        let (mut host, _) = resubmit(changed);
+        let _ = host.exchange.body(b"{}");
+        let acts = host.exchange.end(NOW);
+        assert_eq!(said(&acts), "redact -", "{changed:?}");
+    }
+    let (mut host, _) = resubmit(("", ""));
+    let _ = host.exchange.body(b"[]");
+    assert_eq!(said(&host.exchange.end(NOW)), "redact -", "another body");
+}
+
+#[test]
+fn who_is_not_verified_as_the_operator_is_not_told_as_one() {
+    let (mut host, _) = resubmit(("", ""));
+    let mut pairs = again(("signature", "v1=00"));
+    pairs.push(("x-hub-signature-256".to_owned(), RIGHT.to_owned()));
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let acts = host.headers("/signed", &pairs, false);
+    assert_eq!(acts.edits.remove.len(), 4);
+    let _ = host.exchange.body(b"{}");
+    let told = said(&host.exchange.end(NOW));
+    assert!(told.contains("x-webhook-guard-provider=github") && !told.contains("resubmit"), "{told}");
+}
+
+#[test]
+fn a_duplicate_is_no_obstacle_to_a_resubmit() {
+    let operator =
+        json!({"signature": {"provider": "operator", "secrets": [{"value": "operator-key-0123456789"}]}});
+    let configuration = json!({"policies": [{"name": "recorded", "match": {"path": "/signed"},
+        "require": {"any_of": [signed(), operator]}, "duplicates": {"id": {"json": "/id"}}}]});
+    let configuration = Arc::new(config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap());
+    let body = br#"{"id": "evt-1"}"#;
+    // By Python's hmac, as above.
+    let signatures = [
+        (1_700_000_000, "v1=64f7993e4ecebe0c96b358d634a0ca718113ce029d168e3403d12365b934108d"),
+        (1_699_999_999, "v1=32aa20988638dc21e9df117323d8a381274962b189ef7c402013ba1489b583e2"),
+    ];
+    let claimed = |(time, signature): (i64, &str)| {
+        let mut host = Host { exchange: Exchange::new(configuration.clone()) };
+        let time = time.to_string();
+        let pairs = [
+            ("x-webhook-guard-resubmit-of", "id-1"),
+            ("x-webhook-guard-resubmit-by", "anna"),
+            ("x-webhook-guard-resubmit-time", &time),
+            ("x-webhook-guard-resubmit-signature", signature),
+        ];
+        let _ = host.headers("/signed", &pairs, false);
+        let _ = host.exchange.body(body);
+        match host.exchange.end(NOW).next {
+            Next::Claim(delivery) => delivery.key,
+            other => panic!("{other:?}"),
+        }
+    };
+    let [first, second] = signatures;
+    assert_ne!(claimed(first), claimed(second), "the same message is sent again a second time");
+    assert_eq!(claimed(first), claimed(first), "a resubmit that is played again is a duplicate");
+}

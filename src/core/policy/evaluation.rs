@@ -10,9 +10,10 @@ use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
 use crate::memory::{Delivery, DeliveryKey};
 use crate::record::Recording;
 use crate::reply::Reply;
-use crate::request::{Facts, Millis};
+use crate::request::{Facts, Millis, Occurrence};
+use crate::resubmit;
 use crate::secret::Validity;
-use crate::signature::{End, Running};
+use crate::signature::{End, Running, field};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ struct Progress {
     secret_id: Option<Arc<str>>,
     /// The sender's id of the delivery.
     delivery_id: Option<Arc<str>>,
+    /// Who sends the delivery again, where the operator does.
+    resubmitted_by: Option<Arc<str>>,
     /// What names the delivery that a signature holds for, where it is to be remembered.
     key: Option<Box<DeliveryKey>>,
 }
@@ -50,6 +53,7 @@ impl Evaluation {
     pub(super) fn new(policy: &Arc<Policy>, facts: &Facts<'_>) -> Self {
         let progress = |leaf: &PolicyCheck| Progress {
             delivery_id: leaf.delivery_id.as_ref().and_then(|field| field.printable(facts)),
+            resubmitted_by: resubmitted_by(leaf, facts),
             ..Progress::default()
         };
         Self {
@@ -226,7 +230,7 @@ impl Evaluation {
     fn kept_bytes(&self) -> usize {
         let beside = size_of::<Running>().saturating_add(16);
         let running = self.running().map(|running| running.kept_bytes().saturating_add(beside));
-        let ids = self.progress.iter().filter_map(|progress| progress.delivery_id.as_ref());
+        let ids = self.progress.iter().flat_map(|one| [&one.delivery_id, &one.resubmitted_by]).flatten();
         let ids = ids.map(|id| id.len().saturating_add(16));
         let vectors = [heap(&self.states), heap(&self.progress)];
         vectors.into_iter().chain(running).chain(ids).fold(0, usize::saturating_add)
@@ -324,6 +328,8 @@ impl Evaluation {
         if let Some(index) = best(&named).or_else(|| best(&with_id)) {
             record.provider = self.policy.leaves.get(index).and_then(|leaf| leaf.provider.clone());
             record.delivery_id = delivery_id(index);
+            let progress = self.progress.get(index).filter(|_| is_accepted);
+            record.resubmitted_by = progress.and_then(|progress| progress.resubmitted_by.clone());
         }
         record
     }
@@ -354,6 +360,17 @@ impl Evaluation {
             }
         });
         std::iter::once(CheckStep::path(self.path)).chain(own).collect()
+    }
+}
+
+/// Who sends a delivery again; nothing where it is not the operator's signature that is asked for.
+fn resubmitted_by(leaf: &PolicyCheck, facts: &Facts<'_>) -> Option<Arc<str>> {
+    if leaf.provider.as_deref() != Some(resubmit::PROVIDER) {
+        return None;
+    }
+    match facts.headers.one(resubmit::BY.as_bytes()) {
+        Occurrence::Once(name) => field::printable(name),
+        Occurrence::Absent | Occurrence::Many => None,
     }
 }
 
