@@ -7,6 +7,7 @@ mod client_certificate;
 mod duplicates;
 mod handshake;
 mod policy;
+mod record;
 mod requirement;
 mod secret;
 mod signature;

@@ -6,6 +6,7 @@
 
 use crate::memory::Delivery;
 use crate::reply::Reply;
+use crate::resubmit;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -384,6 +385,9 @@ pub struct Record {
     pub delivery: Option<Box<Delivery>>,
     /// What the memory said of it.
     pub repeat: Option<Repeat>,
+    /// Who sent it again, where the operator did: printable ASCII, at most 256 bytes. The delivery id is then that of the
+    /// message that is repeated.
+    pub resubmitted_by: Option<Arc<str>>,
 }
 
 /// What the memory of deliveries said.
@@ -446,12 +450,15 @@ impl Record {
     /// What the upstream is told of an accepted request, as headers.
     #[must_use]
     pub fn identity(&self, verdict: &'static str) -> Vec<(&'static str, Arc<str>)> {
+        let is_again = self.resubmitted_by.is_some();
         [
             ("x-webhook-guard-verdict", Some(Arc::from(verdict))),
             ("x-webhook-guard-policy", self.policy.clone()),
             ("x-webhook-guard-provider", self.provider.clone()),
             ("x-webhook-guard-delivery-id", self.delivery_id.clone()),
             ("x-webhook-guard-secret-id", self.secret_ids.first().cloned()),
+            (resubmit::OF, self.delivery_id.clone().filter(|_| is_again)),
+            (resubmit::BY, self.resubmitted_by.clone()),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

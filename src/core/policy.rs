@@ -24,6 +24,7 @@ use crate::memory::{Claimed, Terms, Then};
 use crate::policy::edits::is_same_name;
 use crate::policy::evaluation::Evaluation;
 use crate::policy::requirement::Requirement;
+use crate::record::RecordTerms;
 use crate::reply::Reply;
 use crate::request::Facts;
 use crate::secret::{Fingerprint, Secret};
@@ -125,6 +126,8 @@ pub struct Policy {
     pub handshakes: Option<Handshakes>,
     /// How each delivery is let through once, where it is.
     pub duplicates: Option<Duplicates>,
+    /// What is kept of its requests for the operator's eyes, where anything is.
+    pub record: Option<Arc<RecordTerms>>,
 }
 
 /// How each delivery of a policy is let through once.

@@ -311,6 +311,7 @@ impl Guard {
             if let Some(decision) = &acts.decision {
                 self.publish(decision, exchange.request_id());
             }
+            tell(acts.record.iter().map(|(name, value)| (*name, value.as_str())));
             acts = match acts.next {
                 Next::Continue => return Ok(Action::Continue),
                 Next::Pause => return Ok(Action::Pause),
@@ -319,7 +320,8 @@ impl Guard {
                     self.reply(&reply, &details, exchange.request_id());
                     return Ok(Action::Pause);
                 }
-                Next::ReadBody(length) => exchange.whole_body(whole_body(length)?, now()?),
+                Next::ReadBody(length) => exchange.whole_body(start_of_body(length)?, now()?),
+                Next::ReadStart(length) => exchange.recorded(start_of_body(length)?),
                 Next::ConfirmRoute => exchange.route(self.route_policy()?.as_deref()),
                 Next::Claim(delivery) => exchange.claimed(self.claim(delivery)?),
                 Next::Call(call) => match &self.memory {
@@ -424,12 +426,8 @@ impl Guard {
 
     /// Makes the decision known: filter state, metrics, log.
     fn publish(&self, decision: &Decision, request_id: &str) {
-        for (name, value) in decision.filter_state() {
-            // The host puts `wasm.` before the name.
-            if let (Some(name), Some(value)) = (name.strip_prefix("wasm."), value) {
-                hostcalls::set_property(name, &value).unwrap_or_default();
-            }
-        }
+        let state = decision.filter_state();
+        tell(state.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
         self.metrics.count(decision);
         match decision.log_line(request_id) {
             Some((Level::Error, line)) => log::error!("{line}"),
@@ -453,6 +451,16 @@ fn certificate_property(attribute: CertificateAttribute) -> Result<Option<Vec<u8
     })
 }
 
+/// Tells the host's request what its access log and other filters may read.
+fn tell<'s>(state: impl Iterator<Item = (&'static str, &'s str)>) {
+    for (name, value) in state {
+        // The host puts `wasm.` before the name.
+        if let Some(name) = name.strip_prefix("wasm.") {
+            hostcalls::set_property(name, value).unwrap_or_default();
+        }
+    }
+}
+
 /// A property that is a number.
 fn number(path: &str) -> Result<Option<u64>, Fault> {
     let bytes = hostcalls::property(path)?;
@@ -466,8 +474,8 @@ fn slice(from: usize, left: usize) -> Result<Vec<u8>, Fault> {
     if slice.is_empty() || slice.len() > most { Err(Fault) } else { Ok(slice) }
 }
 
-/// The whole body, which the host holds: nothing of it has gone on.
-fn whole_body(length: usize) -> Result<Vec<u8>, Fault> {
+/// The first bytes of the body, which the host holds: nothing of it has gone on.
+fn start_of_body(length: usize) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();
     body.try_reserve_exact(length).map_err(|_| Fault)?;
     while body.len() < length {

@@ -322,6 +322,9 @@ impl Request {
             if let Some(decision) = &acts.decision {
                 publish(stream, &self.plugin.metrics, decision, exchange.request_id());
             }
+            for (name, value) in &acts.record {
+                stream.set_filter_state(name, value);
+            }
             acts = match acts.next {
                 Next::Continue => return Ok(Flow::Continue),
                 Next::Pause if exchange.is_held() => return Ok(Flow::Hold),
@@ -331,7 +334,8 @@ impl Request {
                     stream.reply(reply.status, &reply.headers, &reply.body, &details);
                     return Ok(Flow::Stop);
                 }
-                Next::ReadBody(length) => exchange.whole_body(whole_body(stream, length)?, now()?),
+                Next::ReadBody(length) => exchange.whole_body(start_of_body(stream, length)?, now()?),
+                Next::ReadStart(length) => exchange.recorded(start_of_body(stream, length)?),
                 Next::Claim(delivery) => {
                     let claimed = claim(stream, &self.guard, &self.plugin.metrics, delivery)?;
                     exchange.claimed(claimed)
@@ -417,17 +421,18 @@ fn bodies(stream: &Stream<'_>) -> &'static [Body] {
     if stream.is_received_buffered() { &[Body::Received] } else { &[Body::Buffered, Body::Received] }
 }
 
-/// The whole body.
-fn whole_body(stream: &Stream<'_>, length: usize) -> Result<Vec<u8>, Fault> {
-    let mut whole = Vec::new();
-    whole.try_reserve_exact(length).map_err(|_| Fault)?;
+/// The first bytes of the body.
+fn start_of_body(stream: &Stream<'_>, length: usize) -> Result<Vec<u8>, Fault> {
+    let mut start = Vec::new();
+    start.try_reserve_exact(length).map_err(|_| Fault)?;
     for body in bodies(stream) {
         stream.body(*body, |piece| {
-            whole.extend_from_slice(piece);
-            whole.len() <= length
+            let left = length.saturating_sub(start.len());
+            start.extend_from_slice(piece.get(..left).unwrap_or(piece));
+            start.len() < length
         })?;
     }
-    if whole.len() == length { Ok(whole) } else { Err(Fault) }
+    if start.len() == length { Ok(start) } else { Err(Fault) }
 }
 
 /// Makes the decision known: filter state, metrics, log.

@@ -344,3 +344,22 @@ fn the_checks_agree_with_the_verdict() {
         assert!(seen.contains(said), "{said} is not among {seen:?}");
     }
 }
+
+#[test]
+fn what_is_recorded_of_the_request_is_said() {
+    let configuration = r#"{"policies": [{"name": "hook", "match": {"path": "/hook"},
+        "require": {"any_of": [{"token": {"query": "token", "secrets": [{"env": "TOKEN"}]}},
+                               {"token": {"header": "x-token", "secrets": [{"env": "TOKEN"}]}}]},
+        "record": {"body": "accepted", "headers": ["x-event", "x-token"]}}]}"#;
+    let configuration = file("record", "configuration.json", configuration);
+    let headers = "X-Event: a?token=token-0123456789ab\r\nX-Token: token-0123456789ab\r\n";
+    let request = file("record", "request", raw("/hook", headers, "{}"));
+    let arguments = ["explain", "--config", &configuration, "--request", &request];
+    let text = run(&arguments, &ENVIRONMENT, b"").stdout;
+    let line = "\nrecord    the body; headers {\"x-event\":\"a?token=REDACTED\"}\n";
+    assert!(text.ends_with(line), "{text}");
+    let refused = file("record", "refused", raw("/hook", "X-Token: wrong\r\n", "{}"));
+    let arguments = ["explain", "--config", &configuration, "--request", &refused, "--format", "json"];
+    let report: Value = serde_json::from_str(&run(&arguments, &ENVIRONMENT, b"").stdout).unwrap();
+    assert_eq!(report["record"], serde_json::json!({"body": false, "headers": "{}"}));
+}

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// Every module of the core and the filter: its path below `src`, and its text without its unit tests. The command line
-/// is a program around the core: it may print, and reads JSON of its own.
+/// and the messages are programs around the core: they may print, and read JSON of their own.
 fn modules() -> Vec<(String, String)> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("src");
     let mut open = vec![root.clone()];
@@ -17,7 +17,7 @@ fn modules() -> Vec<(String, String)> {
     while let Some(directory) = open.pop() {
         for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
-                if !path.ends_with("cli") {
+                if !path.ends_with("cli") && !path.ends_with("messages") {
                     open.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {

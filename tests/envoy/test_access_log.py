@@ -1,18 +1,13 @@
 """The access log that the shipped files write, as JSON lines and as OpenTelemetry records, from one source: envoy/access-log."""
 
-import threading
-import time
-from concurrent import futures
 from functools import partial
 
-import grpc
 import pytest
 import yaml
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as service
 
 from harness import shipped
 from harness.client import Request
+from harness.collector import Collector
 from harness.deliveries import HOOKS, SECRETS, deliveries, send
 from harness.envoy import Envoy
 from harness.gateway import Gateway
@@ -64,45 +59,6 @@ def test_a_file_of_compose_is_the_other_one_and_this_log(alone, with_it):
     assert listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"].pop() == OTLP
     assert compose["static_resources"]["clusters"].pop()["name"] == "collector"
     assert compose == standalone
-
-
-class Collector(service.LogsServiceServicer):
-    """An OpenTelemetry collector of one pipeline: it takes records and keeps them."""
-
-    def __enter__(self) -> "Collector":
-        self.requests: list[logs.ExportLogsServiceRequest] = []
-        self._lock = threading.Lock()
-        self._server = grpc.server(futures.ThreadPoolExecutor(2))
-        service.add_LogsServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self._server.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop(None)
-
-    def Export(self, request, context):  # noqa: N802  (the service's own name)
-        with self._lock:
-            self.requests.append(request)
-        return logs.ExportLogsServiceResponse()
-
-    def records(self) -> list[tuple[dict, str, dict]]:
-        """The resource's attributes, the text and the attributes of each record so far."""
-        with self._lock:
-            return [(texts(group.resource.attributes), record.body.string_value, texts(record.attributes))
-                    for request in self.requests for group in request.resource_logs
-                    for scope in group.scope_logs for record in scope.log_records]
-
-    def wait_for(self, count: int) -> list[tuple[dict, str, dict]]:
-        deadline = time.monotonic() + 15
-        while len(records := self.records()) < count:
-            assert time.monotonic() < deadline, f"{len(records)} of {count} records came"
-            time.sleep(0.05)
-        return records
-
-
-def texts(attributes) -> dict[str, str]:
-    return {one.key: one.value.string_value for one in attributes}
 
 
 def test_a_collector_gets_every_verdict_with_its_reason():

@@ -343,6 +343,14 @@ provider("webflow", lambda key, body: {
 provider("frame_io", lambda key, body: {
     "X-Frameio-Request-Timestamp": SECONDS, "X-Frameio-Signature": "v0=" + hexmac(key, f"v0:{SECONDS}:", body)}, now=NOW)
 
+# The operator, who sends a message again
+
+RESUBMIT = "x-webhook-guard-resubmit"
+provider("operator", lambda key, body: {
+    f"{RESUBMIT}-of": UUID, f"{RESUBMIT}-by": "anna", f"{RESUBMIT}-time": SECONDS,
+    f"{RESUBMIT}-signature": "v1=" + hexmac(key, f"v1\n{SECONDS}\n{UUID}\nanna\nPOST\n/hook\n", body)},
+         now=NOW, made="with Python's hmac from docs/messages.md")
+
 # Operation
 
 provider("sentry", lambda key, body: {"Sentry-Hook-Signature": hexmac(key, body)},

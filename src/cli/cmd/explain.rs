@@ -17,6 +17,7 @@ use webhook_guard_core::decision::{CheckKind, CheckStep, Decision, Outcome as Tr
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::policy::requirement::Requirement;
 use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
+use webhook_guard_core::record::RecordTerms;
 use webhook_guard_core::request::{ClientCertificate, Facts};
 use webhook_guard_core::signature::template::Part;
 use webhook_guard_core::signature::{End, SignatureCheck, field};
@@ -145,6 +146,13 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
         .as_ref()
         .is_none_or(|decision| !matches!(decision.verdict, Verdict::Deny(_) | Verdict::Report(_)));
     let target = without_tokens(&configuration.policies, &capture.target);
+    let recorded = chosen.zip(decision.as_ref()).and_then(|(policy, decision)| {
+        let terms = policy.record.as_ref()?;
+        Some((
+            is_body_recorded(terms, decision, &capture.body),
+            configuration.policies.recorded_headers(terms, &headers),
+        ))
+    });
     let request = format!("{} {target} for {}", capture.method, capture.authority);
     let text = match arguments.format {
         Format::Json => {
@@ -161,6 +169,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
                     "reason": step.outcome.reason(),
                 })).collect::<Vec<Value>>(),
                 "verdict": verdict_json(decision.as_ref(), chosen),
+                "record": recorded.as_ref().map(|(body, headers)| json!({"body": body, "headers": headers})),
             });
             Text::json(&report)
         }
@@ -176,7 +185,17 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
                 text = text.painted(Tone::Strong, "checks").own("\n").and(&steps_table(&steps).text());
             }
             let verdict = verdict_text(decision.as_ref(), chosen);
-            text.painted(Tone::Strong, "verdict").own("   ").and(&verdict).own("\n")
+            let text = text.painted(Tone::Strong, "verdict").own("   ").and(&verdict).own("\n");
+            match &recorded {
+                None => text,
+                Some((body, headers)) => text
+                    .painted(Tone::Strong, "record")
+                    .own("    ")
+                    .own(if *body { "the body" } else { "nothing of the body" })
+                    .own("; headers ")
+                    .shown(headers.as_deref().unwrap_or("none"))
+                    .own("\n"),
+            }
         }
     };
     Ok(Answer { text, is_good })
@@ -470,6 +489,13 @@ fn steps_table(steps: &[Step]) -> Table {
         table.row([name.into(), Cell::new(outcome.word(), tone), why.into()]);
     }
     table
+}
+
+/// Whether the body is recorded: what is refused by its headers has none that was read.
+fn is_body_recorded(terms: &RecordTerms, decision: &Decision, body: &[u8]) -> bool {
+    let is_accepted =
+        matches!(decision.verdict, Verdict::Allow(_) | Verdict::Answer(_) | Verdict::Acknowledge(_));
+    terms.takes(is_accepted) && (decision.record.body_bytes.is_some() || body.is_empty())
 }
 
 fn verdict_json(decision: Option<&Decision>, chosen: Option<&Policy>) -> Value {
