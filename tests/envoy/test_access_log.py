@@ -16,6 +16,9 @@ from harness.upstream import Upstream
 
 JSON = yaml.safe_load((shipped.DIRECTORY / "access-log/json.yaml").read_text())["json_format"]
 OTLP = yaml.safe_load((shipped.DIRECTORY / "access-log/otlp.yaml").read_text())
+# What only a listener that asks for certificates has to say.
+OF_CERTIFICATES = {"client_subject": "%DOWNSTREAM_PEER_SUBJECT%", "client_dns": "%DOWNSTREAM_PEER_DNS_SAN%", "client_uri": "%DOWNSTREAM_PEER_URI_SAN%",
+                   "client_sha256": "%DOWNSTREAM_PEER_FINGERPRINT_256%"}
 # What the guard says, whichever the form: the names of the JSON lines, and of OpenTelemetry's attributes after `webhook.`.
 OURS = {name for name, value in JSON.items() if "wasm.webhook_" in value}
 GUARDED = [str(path.relative_to(shipped.DIRECTORY)) for path in shipped.files() if "wasm.webhook_verdict" in path.read_text()]
@@ -36,8 +39,9 @@ def test_every_file_writes_the_same_lines(name):
     found = [one for document in yaml.safe_load_all((shipped.DIRECTORY / name).read_text()) for one in formats(document)]
     assert found
     for one in found:
-        assert {key: value for key, value in one.items() if key != "route"} == JSON
+        assert {key: value for key, value in one.items() if key not in {"route", *OF_CERTIFICATES}} == JSON
         assert one.get("route", "%ROUTE_NAME%") == "%ROUTE_NAME%"
+        assert [one[key] for key in OF_CERTIFICATES if key in one] == (list(OF_CERTIFICATES.values()) if "client-certificate/" in name else [])
 
 
 def test_the_files_are_found():

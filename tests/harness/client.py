@@ -113,11 +113,7 @@ def leave(port: int, request: Request, framing: Headers, part: bytes) -> None:
 
 def raw(port: int, parts: Iterable[bytes], *, pause: float = 0, source: str = "", tls: ssl.SSLContext | None = None) -> Response:
     """`source` is the local address to send from; any that is a host's own will do."""
-    try:
-        opened = _connect(port, source, tls)
-    except (ConnectionError, ssl.SSLError):
-        return Response(0, [], b"")
-    with opened as connection:
+    with _connect(port, source, tls) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for index, part in enumerate(parts):
