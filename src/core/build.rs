@@ -12,7 +12,7 @@ use std::path::Path;
 use std::{env, fs};
 
 /// What a check needs of a block.
-const NEEDED: [&str; 5] = ["delivery_id", "handshake", "same_as", "scheme", "token"];
+const NEEDED: [&str; 6] = ["bare_refusals", "delivery_id", "handshake", "same_as", "scheme", "token"];
 
 #[expect(clippy::disallowed_methods, reason = "cargo tells a build script by the environment where to write")]
 fn main() -> Result<(), Box<dyn Error>> {

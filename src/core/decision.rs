@@ -270,13 +270,16 @@ pub struct Denial {
     pub allow: Vec<Arc<str>>,
     /// After how many seconds a new attempt makes sense, where it does (RFC 9110 10.2.3).
     pub retry_after: Option<u32>,
+    /// Whether the reply has a body. Some provider demands a 401 without (Xero): it is then without for every reason.
+    pub has_body: bool,
 }
 
 impl Denial {
     /// The reply to the sender, with the id of the request as [`crate::reply::request_id`] gives it.
     #[must_use]
     pub fn reply(&self, request_id: &str) -> Reply {
-        Reply::refusal(self.status, &self.allow, self.retry_after, request_id)
+        let reply = Reply::refusal(self.status, &self.allow, self.retry_after, request_id);
+        if self.has_body { reply } else { reply.without_body() }
     }
 }
 
@@ -284,7 +287,7 @@ impl From<Reason> for Denial {
     fn from(reason: Reason) -> Self {
         // Held requests end soon, by themselves or by the host's time-outs, and a memory may be back soon.
         let retry_after = matches!(reason, Reason::Overloaded | Reason::MemoryUnavailable).then_some(1);
-        Self { reason, status: reason.status(), allow: Vec::new(), retry_after }
+        Self { reason, status: reason.status(), allow: Vec::new(), retry_after, has_body: true }
     }
 }
 

@@ -67,6 +67,8 @@ pub struct PolicyCheck {
     pub delivery_id: Option<Field>,
     /// The handshakes of the provider.
     pub handshakes: Vec<Arc<Handshake>>,
+    /// Whether the provider demands that a 401 has no body.
+    pub wants_bare_refusals: bool,
 }
 
 impl PolicyCheck {
@@ -279,7 +281,8 @@ impl Policy {
 
     fn denial(&self, reason: Reason) -> Denial {
         let status = self.deny_status.get(&reason).copied().unwrap_or(reason.status());
-        Denial { status, ..Denial::from(reason) }
+        let is_bare = status == 401 && self.leaves.iter().any(|leaf| leaf.wants_bare_refusals);
+        Denial { status, has_body: !is_bare, ..Denial::from(reason) }
     }
 
     /// Whether the content type is in the policy's list, or there is no list.

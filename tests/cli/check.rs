@@ -241,6 +241,13 @@ fn every_warning_has_its_code_and_its_line() {
             ),
             "",
         ),
+        (
+            "unconfirmed provider",
+            policy(
+                r#""require": {"signature": {"provider": "nexus", "secrets": [{"env": "A"}]}}, "duplicates": {}"#,
+            ),
+            "unconfirmed-provider 3",
+        ),
         ("short window", policy(&slack(",\n\"duplicates\": {\"window_seconds\": 299}")), "short-window 4"),
         (
             "short window of an own tolerance",

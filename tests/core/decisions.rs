@@ -923,8 +923,14 @@ fn a_recorded_delivery_cannot_be_cut_anew() {
             (&cut, "deny", "signature_malformed"),
         ],
     );
+    let mut beside_a_header = policy("github");
+    beside_a_header["policies"][0]["require"]["signature"] = json!({
+        "scheme": {"algorithm": "hmac-sha256", "signature": {"header": "klaviyo-signature", "encoding": "hex"},
+            "signed": "{body}{header:klaviyo-timestamp}"},
+        "secrets": [{"value": "key-one-0123456789"}],
+    });
     check(
-        &policy("klaviyo"),
+        &beside_a_header,
         &[
             (
                 r#"POST /hooks | klaviyo-signature: aa38d994dda53496b275827cf74a217056110a90e169a7e592975403ff40fff7 | klaviyo-timestamp: 1700000000 || {"a":1}"#,

@@ -100,12 +100,14 @@ EXCEPTIONS = {
         "source-host-bits-v6",
     },
 }
-# Lists of keys in src/core/config that are the catalogue's alone: a provider's token, its handshakes and what is in them.
+# Lists of keys in src/core/config that are the catalogue's alone: a provider's token, its handshakes and what is in them, and
+# what its block was checked against.
 CATALOGUE_KEYS = {
     frozenset({"header", "bearer", "basic"}),
     frozenset({"method", "signed", "when", "unless", "verify_token", "echo", "status", "header", "json", "keyed"}),
     frozenset({"header", "query", "json"}),
     frozenset({"header", "query", "json", "equals"}),
+    frozenset({"kind", "source", "date"}),
 }
 # In the block with the first key, the second is known only to be refused in better words.
 MISPLACED = ("algorithm", "encoding")

@@ -4,7 +4,7 @@
 
 use crate::input::capture::Capture;
 use crate::judge::Circumstances;
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -152,7 +152,7 @@ impl Signer<'_> {
                 }
             };
             if !holds(capture, &equality.place) {
-                let field = Field { place: equality.place.clone(), split: None, prefix: None };
+                let field = Field::whole(equality.place.clone());
                 write(capture, &field, &text)?;
             }
         }
@@ -183,6 +183,11 @@ impl Signer<'_> {
         match scheme.signed.body() {
             Body::Unsigned => {}
             Body::Raw => tag.update(&capture.body),
+            Body::Digest => {
+                let mut digest = BodyDigest::default();
+                digest.update(&capture.body);
+                tag.update(HEXLOWER.encode(&digest.finish()).as_bytes());
+            }
             Body::Form => {
                 let form = Form::read(capture.body.clone()).ok_or("the form has too many parameters")?;
                 form.pieces().for_each(|piece| tag.update(piece));

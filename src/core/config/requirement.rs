@@ -28,7 +28,13 @@ pub(crate) fn read(
         return Err(node.error(Wrong::EmptyObject));
     }
     let mut members = Vec::new();
-    let plain = |check| PolicyCheck { check, provider: None, delivery_id: None, handshakes: Vec::new() };
+    let plain = |check| PolicyCheck {
+        check,
+        provider: None,
+        delivery_id: None,
+        handshakes: Vec::new(),
+        wants_bare_refusals: false,
+    };
     if let Some(node) = object.get("source_ip") {
         let check = node.keep(source_ip(&node, reader)).map(Check::Source);
         members.extend(check.map(|check| add(leaves, plain(check))));
