@@ -16,6 +16,7 @@ use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::{self, Configuration};
 use webhook_guard_core::decision::{Decision, Level, Reason};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::reply::Reply;
@@ -48,6 +49,8 @@ struct Guard {
     holding: Holding,
     /// Where deliveries are remembered, if any are.
     memory: Option<Memory>,
+    /// The lists of the configuration's feeds.
+    lists: Lists,
 }
 
 struct Root {
@@ -124,7 +127,8 @@ fn configure() -> Result<Guard, String> {
         memory.map_err(|Fault| "the host's shared data cannot keep a memory of deliveries".to_owned())?;
     let (metrics, holding) = (Metrics::default(), Holding::default());
     let configuration = Arc::new(configuration);
-    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory })
+    let lists = Lists::new(&configuration.feeds);
+    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory, lists })
 }
 
 fn now() -> Result<Millis, Fault> {
@@ -205,7 +209,7 @@ impl Guard {
             now: now()?,
             ends_with_headers: end_of_stream,
         };
-        let acts = exchange.headers(&facts);
+        let acts = exchange.headers(&facts, &self.lists);
         let is_held = matches!(acts.next, Next::Pause);
         let action = self.act(exchange, acts)?;
         if is_held && exchange.is_reading() {

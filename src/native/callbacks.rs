@@ -15,6 +15,7 @@ use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::Configuration;
 use webhook_guard_core::decision::{Decision, Level};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::request::{Facts, Millis};
@@ -40,6 +41,8 @@ pub(crate) struct Guard {
     needs_source: bool,
     /// Where deliveries are remembered, if any are.
     memory: Option<Arc<Memory>>,
+    /// The lists of the configuration's feeds.
+    lists: Lists,
 }
 
 /// A filter in a listener's chain: its configuration, and where its requests are counted.
@@ -93,7 +96,8 @@ fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
     }
     let needs_source = configuration.policies.needs_source();
     let memory = configuration.policies.remembers().then(|| Memory::of(configuration.memory));
-    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source, memory }))
+    let lists = Lists::new(&configuration.feeds);
+    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source, memory, lists }))
 }
 
 /// Makes a request; nothing where that fails, and the host ends it.
@@ -164,7 +168,7 @@ impl Request {
             now: now()?,
             ends_with_headers: end_of_stream,
         };
-        let acts = exchange.headers(&facts);
+        let acts = exchange.headers(&facts, &guard.lists);
         #[cfg(feature = "panic-for-tests")]
         panic_where_asked(&headers, b"headers");
         self.act(stream, acts)
