@@ -187,16 +187,21 @@ pub enum Fault {
     NotShared,
 }
 
+const NO_ANSWER: &str = "no whole answer came in time: no connection, a certificate that does not verify, a reset, or a \
+     wait of 10 s (the host's statistics of the cluster tell which)";
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCluster => f.write_str("the host has no such cluster"),
             Self::NoCall => f.write_str("the host could not send a request"),
-            Self::NoAnswer => f.write_str(
-                "no whole answer came in time: the connection, its certificate, or the server failed (the host's cluster statistics tell which)",
-            ),
+            Self::NoAnswer => f.write_str(NO_ANSWER),
             Self::Status(status @ (301 | 302 | 303 | 307 | 308)) => {
                 write!(f, "the answer is a redirect ({status}), which is not followed")
+            }
+            // Envoy tells a Wasm filter of a request that came to nothing as if the server had answered so.
+            Self::Status(status @ (503 | 504)) => {
+                write!(f, "the answer has the status {status}, or {NO_ANSWER}")
             }
             Self::Status(status) => write!(f, "the answer has the status {status}"),
             Self::Encoded => f.write_str("the answer has a content-encoding, which was not asked for"),
@@ -209,7 +214,10 @@ impl fmt::Display for Fault {
             Self::NoNetwork(text) => write!(f, "\"{text}\" is neither an IP address nor a CIDR block"),
             Self::HostBits(text) => write!(f, "\"{text}\" has bits set behind its prefix"),
             Self::TooWide(text) => {
-                write!(f, "\"{text}\" covers more than any provider sends from, and `initial` does not hold it")
+                write!(
+                    f,
+                    "\"{text}\" covers more than any provider sends from, and `initial` does not hold it"
+                )
             }
             Self::TooMany => write!(f, "there are more than {MOST_PREFIXES} prefixes"),
             Self::Empty => f.write_str("there is no address in it"),
@@ -316,6 +324,21 @@ impl Intake {
         }
         let networks = Networks { found: Collection::default(), initial: feed.initial.clone() };
         Ok(Self { format, utf8: Utf8::default(), networks, last: last.cloned(), received: 0, declared })
+    }
+
+    /// The host says how long the answer is, before any of it is read.
+    ///
+    /// # Errors
+    /// It is too long, or not as long as it declares.
+    pub fn expect(&mut self, length: usize) -> Result<(), Fault> {
+        match self.declared {
+            _ if length > MOST_BYTES => Err(Fault::TooLong),
+            Some(declared) if declared != length => Err(Fault::Cut),
+            _ => {
+                self.declared = Some(length);
+                Ok(())
+            }
+        }
     }
 
     /// Reads the next bytes.
@@ -428,6 +451,23 @@ impl Lists {
         }
     }
 
+    /// Does the same with a list as it is shared, in the memory of the one before. False where it is none.
+    #[must_use]
+    pub fn take_shared(&mut self, feed: usize, bytes: &[u8]) -> bool {
+        let Some(entry) = self.0.get_mut(feed) else { return false };
+        match entry.fetched.as_mut().and_then(Arc::get_mut) {
+            Some(list) => list.replace(bytes),
+            None => {
+                let mut list = List::default();
+                let is_list = list.replace(bytes);
+                if is_list {
+                    entry.fetched = Some(Arc::new(list));
+                }
+                is_list
+            }
+        }
+    }
+
     /// The list that counts at that time; nothing where none was fetched yet and the feed begins with none, and where the
     /// last one is too old.
     #[must_use]
@@ -437,6 +477,16 @@ impl Lists {
             Some(list) => (now.0.saturating_sub(list.fetched().0) <= entry.max_age).then_some(list),
             None => entry.initial.as_ref(),
         }
+    }
+
+    /// What is said of a feed once a fetch of it has failed.
+    #[must_use]
+    pub fn complaint(&self, place: usize, feed: &Feed, fault: &Fault, now: Millis) -> String {
+        let stays = match self.current(place, now) {
+            Some(list) => format!("the last list of {} prefixes stays", list.prefixes()),
+            None => "it has no list and admits nobody".to_owned(),
+        };
+        format!("feed {}: {fault}: {stays}", feed.name)
     }
 
     /// When the last list was fetched, however old it is.

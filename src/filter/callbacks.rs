@@ -3,6 +3,7 @@
 //! Responsible for telling an [`Exchange`] what the host tells, and for carrying out what it answers. Nothing is decided
 //! here; what fails on the way is told as a fault, and a request of which nothing is known is paused.
 
+use crate::feeds::{self, Feeds};
 use crate::hold::{self, Holding};
 use crate::hostcalls::{self, Buffer, Fault, Map};
 use crate::memory::Memory;
@@ -16,7 +17,6 @@ use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::{self, Configuration};
 use webhook_guard_core::decision::{Decision, Level, Reason};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
-use webhook_guard_core::feed::Lists;
 use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::reply::Reply;
@@ -49,15 +49,22 @@ struct Guard {
     holding: Holding,
     /// Where deliveries are remembered, if any are.
     memory: Option<Memory>,
-    /// The lists of the configuration's feeds.
-    lists: Lists,
+    /// The configuration's address feeds.
+    feeds: Feeds,
 }
 
 struct Root {
     guard: Option<Rc<Guard>>,
 }
 
-impl Context for Root {}
+impl Context for Root {
+    /// A feed has been fetched, or could not be.
+    fn on_http_call_response(&mut self, call: u32, headers: usize, body_size: usize, _trailers: usize) {
+        if let (Some(guard), Ok(now)) = (&self.guard, now()) {
+            guard.feeds.answered(call, headers > 0, body_size, now, &guard.metrics);
+        }
+    }
+}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
@@ -82,14 +89,17 @@ impl RootContext for Root {
         Some(Box::new(Request { guard: self.guard.clone(), context, exchange: None }))
     }
 
-    /// Refuses requests that a host without the option would let hang until its idle timeout.
+    /// Fetches feeds that are due, and refuses requests that a host without the option would let hang until its idle timeout.
     fn on_tick(&mut self) {
         let Some(guard) = &self.guard else { return };
+        let Ok(now) = now() else { return };
+        guard.feeds.tick(now, &guard.metrics);
         if guard.holding.is_proven() {
-            hostcalls::set_tick_period(0).unwrap_or_default();
+            if !guard.feeds.are_fetched() {
+                hostcalls::set_tick_period(0).unwrap_or_default();
+            }
             return;
         }
-        let Ok(now) = now() else { return };
         guard.holding.each_stuck(now, |held| {
             log::error!("{} request_id={}", hold::REMEDY, held.request_id);
             let decision = Decision::deny(Reason::HostCannotHold, held.record);
@@ -127,8 +137,11 @@ fn configure() -> Result<Guard, String> {
         memory.map_err(|Fault| "the host's shared data cannot keep a memory of deliveries".to_owned())?;
     let (metrics, holding) = (Metrics::default(), Holding::default());
     let configuration = Arc::new(configuration);
-    let lists = Lists::new(&configuration.feeds);
-    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory, lists })
+    let feeds = Feeds::new(configuration.feeds.clone());
+    if feeds.are_fetched() {
+        hostcalls::set_tick_period(feeds::FIRST_TICK).unwrap_or_default();
+    }
+    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory, feeds })
 }
 
 fn now() -> Result<Millis, Fault> {
@@ -209,7 +222,7 @@ impl Guard {
             now: now()?,
             ends_with_headers: end_of_stream,
         };
-        let acts = exchange.headers(&facts, &self.lists);
+        let acts = exchange.headers(&facts, &self.feeds.lists());
         let is_held = matches!(acts.next, Next::Pause);
         let action = self.act(exchange, acts)?;
         if is_held && exchange.is_reading() {

@@ -61,17 +61,17 @@ fn every_feed_of_the_catalogue_has_a_sample_from_which_its_addresses_are_read() 
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    for known in catalogue::all().unwrap() {
-        let name = &known.name;
-        if let Some(page) = &known.initial {
-            assert!(known.format.is_none(), "{name}: a page is not fetched");
-            assert!(page.as_of.len() == 10 && page.list.prefixes() == page.networks.len(), "{name}");
+    for known in catalogue::all().map(Result::unwrap) {
+        let (name, definition) = (known.name, &known.definition);
+        if let Some(page) = &definition.initial {
+            assert!(definition.format.is_none(), "{name}: a page is not fetched");
+            assert!(page.prefixes() == known.networks.len() && known.as_of.unwrap().len() == 10, "{name}");
             continue;
         }
         let form = if samples.remove(&format!("{name}.json")) { "json" } else { "txt" };
         assert!(form == "json" || samples.remove(&format!("{name}.txt")), "{name} has no sample");
         assert!(samples.remove(&format!("{name}.list")), "{name}: the sample's addresses are not listed");
-        let own = if known.authority.is_none() { r#", "authority": "example.zendesk.com""# } else { "" };
+        let own = if definition.authority.is_none() { r#", "authority": "example.zendesk.com""# } else { "" };
         let feed = feed(&format!(r#"{{"catalogue": "{name}", "cluster": "c"{own}}}"#));
         let body = fs::read(directory.join(format!("{name}.{form}"))).unwrap();
         let expected = fs::read_to_string(directory.join(format!("{name}.list"))).unwrap();
@@ -89,7 +89,7 @@ fn every_feed_of_the_catalogue_has_a_sample_from_which_its_addresses_are_read() 
 #[test]
 fn the_providers_that_a_feed_names_are_in_the_catalogue_of_providers() {
     let providers: BTreeSet<&str> = webhook_guard_core::catalogue::names().collect();
-    for known in catalogue::all().unwrap() {
+    for known in catalogue::all().map(Result::unwrap) {
         for provider in &known.providers {
             assert!(providers.contains(provider.as_str()), "{}: {provider}", known.name);
         }

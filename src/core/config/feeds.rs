@@ -3,7 +3,8 @@
 //! Responsible for filling in what the catalogue knows of a feed, and for naming what is missing of one that it does not know.
 
 use super::Reader;
-use crate::feed::{Condition, Feed, Format, Source, catalogue};
+use crate::feed::catalogue::{self, Definition};
+use crate::feed::{Condition, Feed, Format, Source};
 use crate::signature::hmac::BodyDigest;
 use crate::vocabulary::{ConfigError, Node, Object, Wrong, near};
 use std::sync::Arc;
@@ -78,13 +79,12 @@ fn feed(name: &str, node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Feed, Co
     let object = node.object(&KEYS)?;
     let known = known(name, &object)?;
     let initial = object.get("initial").map(|node| catalogue::networks(&node)).transpose()?;
-    let page = known.as_ref().and_then(|known| known.initial.as_ref());
     let source = source(name, node, &object, known.as_ref())?;
     if source.is_none() && object.get("cluster").is_some() {
         let complaint = "has no use: the provider publishes a page only, and the catalogue has its addresses";
         return Err(node.child("cluster").error(Wrong::Rule(complaint)));
     }
-    let initial = initial.or_else(|| page.filter(|_| source.is_none()).map(|page| page.list.clone()));
+    let initial = initial.or_else(|| known.as_ref().filter(|_| source.is_none())?.initial.clone());
     if initial.as_ref().is_some_and(|list| list.admits_everyone()) {
         reader.warn(node, "address-list-admits-everyone", "the feed's initial list admits everyone");
     }
@@ -116,12 +116,12 @@ fn feed(name: &str, node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Feed, Co
 }
 
 /// What the catalogue knows of the feed.
-fn known(name: &str, object: &Object<'_>) -> Result<Option<catalogue::Known>, ConfigError> {
-    let Some(node) = object.get("catalogue") else { return catalogue::get(name) };
+fn known(name: &str, object: &Object<'_>) -> Result<Option<Definition>, ConfigError> {
+    let Some(node) = object.get("catalogue") else { return catalogue::definition(name) };
     let name = node.text()?;
-    match catalogue::get(name)? {
+    match catalogue::definition(name)? {
         Some(known) => Ok(Some(known)),
-        None => Err(node.error(Wrong::CatalogueFeed(name.to_owned(), catalogue::nearest(name)?))),
+        None => Err(node.error(Wrong::CatalogueFeed(name.to_owned(), catalogue::nearest(name)))),
     }
 }
 
@@ -130,14 +130,14 @@ fn source(
     name: &str,
     node: &Node<'_>,
     object: &Object<'_>,
-    known: Option<&catalogue::Known>,
+    known: Option<&Definition>,
 ) -> Result<Option<Source>, ConfigError> {
     let is_own = ["authority", "path", "json", "lines"].iter().any(|key| object.get(key).is_some());
     if known.is_some_and(|known| known.format.is_none()) && !is_own {
         return Ok(None);
     }
     if known.is_none() && !is_own {
-        return Err(node.error(Wrong::CatalogueFeed(name.to_owned(), catalogue::nearest(name)?)));
+        return Err(node.error(Wrong::CatalogueFeed(name.to_owned(), catalogue::nearest(name))));
     }
     let text = |key: &str, known: Option<&String>| match (object.get(key), known) {
         (Some(node), _) => line(&node),

@@ -9,7 +9,11 @@ use crate::address;
 use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, near};
 use std::sync::Arc;
 
-const FEEDS: &str = include_str!("../feeds.json");
+/// A block, and the name of its feed.
+type Named = (&'static str, &'static str);
+
+// `BLOCKS`, whole and as written, and `NEEDED`, what of each a check needs: made by build.rs.
+include!(concat!(env!("OUT_DIR"), "/feeds.rs"));
 
 const KEYS: [&str; 12] = [
     "title",
@@ -30,13 +34,26 @@ const KEYS: [&str; 12] = [
 #[derive(Clone, Debug)]
 pub struct Known {
     /// The name by which a configuration calls it.
-    pub name: String,
+    pub name: &'static str,
     /// Whose addresses they are, and which.
     pub title: String,
     /// Where the provider says so.
     pub documentation: String,
     /// The providers of the catalogue of signatures that send from there.
     pub providers: Vec<String>,
+    /// The day on which the page of a provider was read that publishes no list, `YYYY-MM-DD`.
+    pub as_of: Option<String>,
+    /// The addresses on that page, as they are written.
+    pub networks: Vec<String>,
+    /// What an operator has to know.
+    pub note: Option<String>,
+    /// Where the list is, and how it is read.
+    pub definition: Definition,
+}
+
+/// What a check needs of a feed.
+#[derive(Clone, Debug)]
+pub struct Definition {
     /// The host that publishes the list; nothing where each customer has its own, or where there is only a page.
     pub authority: Option<String>,
     /// The path of the list there.
@@ -46,77 +63,78 @@ pub struct Known {
     /// The members by which an operator says which part of the list is meant: without them it holds the addresses of the
     /// provider's own customers too.
     pub narrowed_by: Vec<String>,
-    /// The addresses on the provider's page, as they stood there on the day `as_of`.
-    pub initial: Option<Page>,
-    /// What an operator has to know.
-    pub note: Option<String>,
+    /// The addresses on the page.
+    pub initial: Option<Arc<List>>,
 }
 
-/// The addresses that a provider publishes on a page only.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The list.
-    pub list: Arc<List>,
-    /// The same as it is written.
-    pub networks: Vec<String>,
-    /// The day on which the page was read, `YYYY-MM-DD`.
-    pub as_of: String,
+/// Reads all feeds, in the order of their names; an error, with its place, for one that is broken.
+pub fn all() -> impl Iterator<Item = Result<Known, ConfigError>> {
+    BLOCKS.iter().map(|(name, block)| known(name, block))
 }
 
-/// Reads all feeds, in the order of their names.
+/// Reads the feed of that name; nothing where there is none.
 ///
 /// # Errors
-/// The catalogue is broken, which a test excludes: the first thing that is wrong, with its place.
-pub fn all() -> Result<Vec<Known>, ConfigError> {
-    let json = Json::read(FEEDS.as_bytes())?;
-    first_fault("feeds", &json, |node| {
-        let known = node.members()?.into_iter().map(|(name, node)| read(name, &node));
-        known.collect::<Result<Vec<_>, _>>().map(Some)
-    })
-}
-
-/// The feed of that name; nothing where there is none.
-///
-/// # Errors
-/// As [`all`].
+/// The block is broken, which a test excludes: the first thing that is wrong, with its place.
 pub fn get(name: &str) -> Result<Option<Known>, ConfigError> {
-    let json = Json::read(FEEDS.as_bytes())?;
-    first_fault("feeds", &json, |node| {
-        let found = node.members()?.into_iter().find(|(one, _)| *one == name);
-        found.map(|(name, node)| read(name, &node)).transpose().map(Some)
-    })
+    find(BLOCKS, name).map(|(name, block)| known(name, block)).transpose()
+}
+
+/// What a check needs of the feed of that name; nothing where there is none.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) fn definition(name: &str) -> Result<Option<Definition>, ConfigError> {
+    let found = find(NEEDED, name);
+    found.map(|(name, block)| read(name, block, define)).transpose()
 }
 
 /// The name that was probably meant by one that is not there.
-///
-/// # Errors
-/// As [`all`].
-pub fn nearest(name: &str) -> Result<Option<String>, ConfigError> {
-    let all = all()?;
-    Ok(near(name, all.iter().map(|known| known.name.as_str())).map(str::to_owned))
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    near(name, NEEDED.iter().map(|(name, _)| *name))
 }
 
-fn read(name: &str, node: &Node<'_>) -> Result<Known, ConfigError> {
-    let object = node.object(&KEYS)?;
-    let text = |key: &str| object.get(key).map(|node| node.filled_text().map(str::to_owned)).transpose();
-    let page = |node: Node<'_>| {
-        Ok(Page {
-            list: networks(&node)?,
-            networks: texts(&node)?,
-            as_of: object.required("as_of")?.filled_text()?.to_owned(),
+fn find(blocks: &'static [Named], name: &str) -> Option<Named> {
+    let place = blocks.binary_search_by_key(&name, |(name, _)| name).ok()?;
+    blocks.get(place).copied()
+}
+
+/// Reads a block.
+fn read<T>(
+    name: &str,
+    block: &str,
+    read: impl FnOnce(&Node<'_>, &Object<'_>) -> Result<T, ConfigError>,
+) -> Result<T, ConfigError> {
+    let read = |node: &Node<'_>| node.object(&KEYS).and_then(|object| read(node, &object)).map(Some);
+    first_fault(&format!("feeds.{name}"), &Json::read(block.as_bytes())?, read)
+}
+
+fn known(name: &'static str, block: &str) -> Result<Known, ConfigError> {
+    read(name, block, |node, object| {
+        let text = |key: &str| object.get(key).map(|node| node.filled_text().map(str::to_owned)).transpose();
+        let list = |key: &str| object.get(key).map_or(Ok(Vec::new()), |node| texts(&node));
+        Ok(Known {
+            name,
+            title: object.required("title")?.filled_text()?.to_owned(),
+            documentation: object.required("documentation")?.filled_text()?.to_owned(),
+            providers: list("providers")?,
+            as_of: text("as_of")?,
+            networks: list("initial")?,
+            note: text("note")?,
+            definition: define(node, object)?,
         })
-    };
-    Ok(Known {
-        name: name.to_owned(),
-        title: object.required("title")?.filled_text()?.to_owned(),
-        documentation: object.required("documentation")?.filled_text()?.to_owned(),
-        providers: object.get("providers").map_or(Ok(Vec::new()), |node| texts(&node))?,
+    })
+}
+
+fn define(node: &Node<'_>, object: &Object<'_>) -> Result<Definition, ConfigError> {
+    let text = |key: &str| object.get(key).map(|node| node.filled_text().map(str::to_owned)).transpose();
+    Ok(Definition {
         authority: text("authority")?,
         path: text("path")?,
-        format: format(node, &object)?,
+        format: format(node, object)?,
         narrowed_by: object.get("narrowed_by").map_or(Ok(Vec::new()), |node| texts(&node))?,
-        initial: object.get("initial").map(page).transpose()?,
-        note: text("note")?,
+        initial: object.get("initial").map(|node| networks(&node)).transpose()?,
     })
 }
 

@@ -526,6 +526,9 @@ mod tests {
         }
     }
 
+    /// Pointers, conditions, a document, and what is found in it.
+    type Row<'r> = (&'r [&'r str], &'r [(&'r str, &'r [&'r str])], &'r str, &'r [&'r str]);
+
     const ONE: &[&str] = &["192.0.2.1"];
     const NONE: &[&str] = &[];
 
@@ -533,7 +536,7 @@ mod tests {
     fn pointers_lead_to_their_networks_under_every_chunking() {
         let aws: &[(&str, &[&str])] = &[("service", &["EC2", "S3"]), ("region", &["eu-west-1"])];
         let where_list: &[(&str, &[&str])] = &[("product", &["jira"])];
-        let rows: Vec<(&[&str], &[(&str, &[&str])], &str, &[&str])> = vec![
+        let rows: Vec<Row<'_>> = vec![
             (&["/hooks/*"], &[], r#"{"web": ["192.0.2.2"], "hooks": ["192.0.2.1"]}"#, ONE),
             (&["/hooks/0"], &[], r#"{"hooks": ["192.0.2.1", "192.0.2.2"]}"#, ONE),
             (&["/hooks/1"], &[], r#"{"hooks": ["192.0.2.2", "192.0.2.1"]}"#, ONE),

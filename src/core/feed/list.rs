@@ -10,13 +10,18 @@
 
 use crate::request::Millis;
 use ipnet::IpNet;
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 const MAGIC: [u8; 4] = *b"wgf1";
 const HEAD: usize = 20;
+/// The place of the number of IPv4 ranges.
+const V4_COUNT: usize = 8;
 const V4_RANGE: usize = 8;
 const V6_RANGE: usize = 32;
+/// The memory of a list that is shared grows by so many bytes.
+const ROOM: usize = 64 << 10;
 
 /// The bits of an IPv6 address before an IPv4 address that it stands for (RFC 4291 2.5.5.2).
 const MAPPED_BITS: u8 = 96;
@@ -83,39 +88,52 @@ impl Collection {
         self.v6.truncate(mark.v6);
     }
 
-    pub(super) fn into_list(mut self, fetched: Millis) -> List {
-        self.v4.sort_unstable();
-        self.v4.dedup();
-        self.v6.sort_unstable();
-        self.v6.dedup();
-        let v4 = merged(self.v4.iter().map(|[a, b, c, d, bits]| {
+    pub(super) fn into_list(self, fetched: Millis) -> List {
+        let (v4, v6) = (sorted(self.v4), sorted(self.v6));
+        let prefixes = v4.len().saturating_add(v6.len());
+        let ranges = v4.len().saturating_mul(V4_RANGE).saturating_add(v6.len().saturating_mul(V6_RANGE));
+        let mut bytes = Vec::with_capacity(HEAD.saturating_add(ranges));
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&count(prefixes));
+        bytes.extend_from_slice(&count(0));
+        bytes.extend_from_slice(&fetched.0.to_be_bytes());
+        let v4 = v4.iter().map(|[a, b, c, d, bits]| {
             let first = u32::from_be_bytes([*a, *b, *c, *d]);
             (u128::from(first), u128::from(first | u32::MAX.checked_shr(u32::from(*bits)).unwrap_or(0)))
-        }));
-        let v6 = merged(self.v6.iter().map(|entry| {
+        });
+        merge(v4, |first, last| {
+            for number in [first, last] {
+                bytes.extend_from_slice(number.to_be_bytes().last_chunk::<4>().unwrap_or(&[0; 4]));
+            }
+        });
+        let ranges = bytes.len().saturating_sub(HEAD) / V4_RANGE;
+        if let Some(place) = bytes.get_mut(V4_COUNT..).and_then(|bytes| bytes.first_chunk_mut()) {
+            *place = count(ranges);
+        }
+        let v6 = v6.iter().map(|entry| {
             let (address, bits) = entry.split_at(16);
             let first = u128::from_be_bytes(address.try_into().unwrap_or_default());
             let bits = bits.first().map_or(0, |bits| u32::from(*bits));
             (first, first | u128::MAX.checked_shr(bits).unwrap_or(0))
-        }));
-        let ranges = v4.len().saturating_mul(V4_RANGE).saturating_add(v6.len().saturating_mul(V6_RANGE));
-        let mut bytes = Vec::with_capacity(HEAD.saturating_add(ranges));
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&count(self.len()));
-        bytes.extend_from_slice(&count(v4.len()));
-        bytes.extend_from_slice(&fetched.0.to_be_bytes());
-        for (first, last) in v4 {
-            for number in [first, last] {
-                bytes.extend_from_slice(number.to_be_bytes().last_chunk::<4>().unwrap_or(&[0; 4]));
-            }
-        }
-        for (first, last) in v6 {
+        });
+        merge(v6, |first, last| {
             bytes.extend_from_slice(&first.to_be_bytes());
             bytes.extend_from_slice(&last.to_be_bytes());
-        }
+        });
         List { bytes }
     }
+}
+
+fn count(number: usize) -> [u8; 4] {
+    u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+/// The entries in order, none of them twice. A heap sorts in place, and a module is 29 kB smaller with it than with the
+/// faster sort, twice.
+fn sorted<T: Ord>(entries: Vec<T>) -> Vec<T> {
+    let mut sorted = BinaryHeap::from(entries).into_sorted_vec();
+    sorted.dedup();
+    sorted
 }
 
 /// An address and the bits of its prefix; sorted as bytes they are sorted as networks.
@@ -127,20 +145,26 @@ fn joined<const A: usize, const L: usize>(address: &[u8; A], bits: u8) -> [u8; L
     entry
 }
 
-/// Ranges that are sorted by their first address, with those joined that touch.
-fn merged(ranges: impl Iterator<Item = (u128, u128)>) -> Vec<(u128, u128)> {
-    let mut merged: Vec<(u128, u128)> = Vec::new();
+/// Joins ranges that touch, of those that are sorted by their first address.
+fn merge(ranges: impl Iterator<Item = (u128, u128)>, mut write: impl FnMut(u128, u128)) {
+    let mut open: Option<(u128, u128)> = None;
     for (first, last) in ranges {
-        match merged.last_mut() {
+        match &mut open {
             Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-            _ => merged.push((first, last)),
+            _ => {
+                if let Some((first, last)) = open.replace((first, last)) {
+                    write(first, last);
+                }
+            }
         }
     }
-    merged
+    if let Some((first, last)) = open {
+        write(first, last);
+    }
 }
 
 /// A list of networks.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct List {
     bytes: Vec<u8>,
 }
@@ -166,23 +190,21 @@ impl List {
         &self.bytes
     }
 
-    /// A list that was shared; nothing where the bytes are none.
+    /// Takes a list that was shared into its own memory: that of a VM never shrinks, and is used again best by what has
+    /// the same size every time. False where the bytes are no list, and this one stays as it is.
     #[must_use]
-    pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
-        let list = Self { bytes };
-        if list.bytes.get(..4) != Some(&MAGIC) || list.bytes.len() < HEAD {
-            return None;
+    pub fn replace(&mut self, bytes: &[u8]) -> bool {
+        if !is_list(bytes) {
+            return false;
         }
-        let v4 = list.number(8).checked_mul(V4_RANGE)?;
-        let v6 = list.bytes.len().checked_sub(HEAD)?.checked_sub(v4)?;
-        let is_whole = list.v4().len().checked_mul(V4_RANGE)? == v4 && v6.is_multiple_of(V6_RANGE);
-        let is_sorted = list.v4().is_sorted() && list.v6().is_sorted();
-        (is_whole && is_sorted).then_some(list)
+        self.bytes.clear();
+        self.bytes.reserve_exact(bytes.len().div_ceil(ROOM).saturating_mul(ROOM));
+        self.bytes.extend_from_slice(bytes);
+        true
     }
 
     fn number(&self, at: usize) -> usize {
-        let bytes = self.bytes.get(at..).and_then(|bytes| bytes.first_chunk::<4>());
-        bytes.and_then(|bytes| usize::try_from(u32::from_be_bytes(*bytes)).ok()).unwrap_or_default()
+        number(&self.bytes, at)
     }
 
     /// How many prefixes it has; none is counted twice.
@@ -200,7 +222,7 @@ impl List {
 
     fn split(&self) -> (&[u8], &[u8]) {
         let ranges = self.bytes.get(HEAD..).unwrap_or_default();
-        ranges.split_at_checked(self.number(8).saturating_mul(V4_RANGE)).unwrap_or_default()
+        ranges.split_at_checked(self.number(V4_COUNT).saturating_mul(V4_RANGE)).unwrap_or_default()
     }
 
     /// The ranges of IPv4 addresses.
@@ -246,6 +268,19 @@ impl List {
     pub fn admits_everyone(&self) -> bool {
         self.covers_v4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)
     }
+}
+
+fn number(bytes: &[u8], at: usize) -> usize {
+    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<4>());
+    bytes.and_then(|bytes| usize::try_from(u32::from_be_bytes(*bytes)).ok()).unwrap_or_default()
+}
+
+/// Whether bytes are a list in the form in which it is shared. Only the guard writes there: what could be wrong is a form of
+/// another version.
+fn is_list(bytes: &[u8]) -> bool {
+    let v4 = number(bytes, V4_COUNT).saturating_mul(V4_RANGE).saturating_add(HEAD);
+    let v6 = bytes.len().checked_sub(v4);
+    bytes.starts_with(&MAGIC) && v6.is_some_and(|v6| v6.is_multiple_of(V6_RANGE))
 }
 
 /// Whether one of the ranges holds both addresses, and with them all between.
@@ -320,19 +355,20 @@ mod tests {
             found.add(&text.parse().unwrap());
         }
         let list = found.into_list(Millis(1_700_000_000_000));
-        let again = List::from_bytes(list.bytes().to_vec()).unwrap();
+        let mut again = List::default();
+        assert!(again.replace(list.bytes()));
         assert_eq!((again.fetched(), again.prefixes()), (Millis(1_700_000_000_000), 4));
         assert_eq!(again, list);
-        let cut = |length: usize| List::from_bytes(list.bytes()[..length].to_vec());
         for length in 0..list.bytes().len() {
-            // Whole ranges of IPv6 at the end may be missing and nobody can know: only the guard writes there.
+            // Whole ranges of IPv6 at the end may be missing, and nobody can know.
             let is_whole = length == HEAD + 2 * V4_RANGE || length == HEAD + 2 * V4_RANGE + V6_RANGE;
-            assert_eq!(cut(length).is_some(), is_whole, "{length}");
+            assert_eq!(List::default().replace(&list.bytes()[..length]), is_whole, "{length}");
         }
-        let mut unsorted = list.bytes().to_vec();
-        unsorted.swap(HEAD, HEAD + V4_RANGE);
-        assert_eq!(List::from_bytes(unsorted), None);
-        assert_eq!(List::from_bytes(vec![0xff; 64]), None);
+        assert!(!again.replace(&[0xff; 64]));
+        assert_eq!(again, list, "it stays");
+        let room = again.bytes.as_ptr();
+        assert!(again.replace(list.bytes()));
+        assert_eq!(again.bytes.as_ptr(), room, "in the same memory");
     }
 
     #[test]

@@ -83,6 +83,12 @@ impl Schedule {
         self.lists
     }
 
+    /// Whether that worker fetched last, or does so.
+    #[must_use]
+    pub const fn is_of(&self, worker: u64) -> bool {
+        self.worker == worker
+    }
+
     /// Claims the right to fetch, if it is time and nobody else has it. `refresh` is how often, in milliseconds.
     #[must_use]
     pub fn claim(self, worker: u64, now: Millis, refresh: i64) -> Option<(Self, Claim)> {

@@ -48,7 +48,7 @@ pub enum Wrong {
     /// An address feed that the configuration does not have, and what was probably meant.
     Feed(String, Option<String>),
     /// An address feed that the catalogue does not have, and what was probably meant.
-    CatalogueFeed(String, Option<String>),
+    CatalogueFeed(String, Option<&'static str>),
     /// A network with bits set after its prefix: as written, as it should be.
     HostBits(String, String),
     /// A form larger than `held_bytes` can afford: the most that it can, in bytes.
