@@ -9,10 +9,11 @@ VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
 DEBIAN := target/tools/debian
+ETCD   := target/tools/etcd
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
 .PHONY: help docs demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
-	wasm native native-panics bench lint fmt clean
+	wasm native native-panics bench bench-etcd lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,17 +29,17 @@ test-native: ## the core: vectors, decisions, configurations, properties
 catalogue: ## one line a provider: its vectors, and how it was verified
 	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
 
-test-envoy: wasm cli rig $(VENV)/.installed ## the module in a real Envoy; the schema; README and docs
+test-envoy: wasm cli rig $(VENV)/.installed $(ETCD)/.installed ## the module in a real Envoy; the schema; README and docs
 	$(PYTHON) -m pytest tests/envoy tests/schema tests/docs -q
 
 test-envoy-native: export GUARD := native
-test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed ## the dynamic module under the same tests
+test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.installed ## the dynamic module under the same tests
 	$(PYTHON) -m pytest tests/envoy -q
 
 test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
-test-matrix: wasm native native-panics cli rig $(VENV)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
+test-matrix: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
 	$(PYTHON) .ci/matrix --write docs/versions.md
 
 test-compose: wasm native $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
@@ -70,6 +71,9 @@ bench: wasm native rig $(VENV)/.installed ## what it costs: beside the other way
 		--target wasm32-wasip1
 	@$(PYTHON) tests/bench/bench.py
 
+bench-etcd: wasm native rig $(VENV)/.installed $(ETCD)/.installed ## what a memory in etcd adds to a delivery, and what it costs etcd
+	@$(PYTHON) tests/bench/etcd.py
+
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/bench/Cargo.toml
@@ -99,3 +103,6 @@ $(CYCLONEDX):
 
 $(DEBIAN)/.installed: .ci/oci-tools
 	@.ci/oci-tools $(DEBIAN)
+
+$(ETCD)/.installed: .ci/etcd
+	@.ci/etcd $(ETCD)

@@ -16,7 +16,7 @@ pub use crate::vocabulary::{ConfigError, Warning, Wrong};
 use crate::budget::{Budget, DEFAULT_HELD_BYTES};
 use crate::feed::Feed;
 use crate::matcher::{Match, PathPattern};
-use crate::memory::Layout;
+use crate::memory::Store;
 use crate::policy::PolicySet;
 use crate::secret::Fingerprint;
 use crate::vocabulary::{Faults, Json, Node};
@@ -36,10 +36,10 @@ pub struct Configuration {
     pub hold_request_head: bool,
     /// The `filter_metadata` namespace in which a route names its policy.
     pub policy_namespace: String,
-    /// How the memory of deliveries is laid out.
-    pub memory: Layout,
     /// The address lists that are fetched.
     pub feeds: Arc<[Feed]>,
+    /// Where deliveries are remembered.
+    pub memory: Store,
     /// What is allowed but worth a second look.
     pub warnings: Vec<Warning>,
 }

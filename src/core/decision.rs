@@ -381,6 +381,8 @@ pub enum Repeat {
     Pending,
     /// The same had been accepted.
     Duplicate,
+    /// Nothing: it could not be asked.
+    Unavailable,
 }
 
 impl Repeat {
@@ -391,6 +393,7 @@ impl Repeat {
             Self::First => "first",
             Self::Pending => "pending",
             Self::Duplicate => "duplicate",
+            Self::Unavailable => "unavailable",
         }
     }
 }

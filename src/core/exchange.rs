@@ -11,7 +11,8 @@
 //!  end     ──► ReadBody ──► whole_body ─┐   only where a check needs the body once more
 //!     │                                 ▼
 //!     └────────────────► ConfirmRoute ──► route ──► Continue    only where the head is gone already
-//!     └────────────────► Claim ──► claimed ──► Continue │ Reply  only where each delivery passes once
+//!     └────────────────► Claim ──► claimed ──► Continue │ Reply  only where each delivery passes once,
+//!     └────────────────► Call ──► answered ──► Call │ Continue │ Reply   and the same where an etcd remembers it
 //!     └────────────────► Redact ──► redact ──► Reply            only where a URL may hold a token
 //!  response ──────────► a claim is settled: done, or forgotten
 //! ```
@@ -19,7 +20,8 @@
 use crate::config::Configuration;
 use crate::decision::{Decision, Reason, Record, Repeat, Verdict};
 use crate::feed::Lists;
-use crate::memory::{Claim, Claimed, Delivery, Response, Settlement};
+use crate::memory::etcd::{Answer, Call, Claiming, Etcd, Progress, WhenUnavailable};
+use crate::memory::{Claim, Claimed, Delivery, Response, Settlement, Store};
 use crate::policy::{AfterHeaders, BodyCheck, Edits, HeadersOutcome, Mode, Policy, is_identity};
 use crate::reply::{self, Reply};
 use crate::request::{Facts, Headers, Millis};
@@ -44,7 +46,7 @@ pub struct Acts {
 pub enum Next {
     /// It goes on.
     Continue,
-    /// It waits for the rest of its body, or has been answered.
+    /// It waits for the rest of its body or for the answer to a call, or has been answered.
     Pause,
     /// The host's reply ends it.
     Reply(Reply),
@@ -52,8 +54,11 @@ pub enum Next {
     ReadBody(usize),
     /// The policy that the route names now is to be told by [`Exchange::route`].
     ConfirmRoute,
-    /// What the memory says of this delivery is to be told by [`Exchange::claimed`].
+    /// What the gateway's own memory says of this delivery is to be told by [`Exchange::claimed`].
     Claim(Delivery),
+    /// The etcd of the configuration is to be called while the request waits, and what comes of it to be told by
+    /// [`Exchange::answered`].
+    Call(Call),
     /// The request's headers are to be told by [`Exchange::redact`].
     Redact,
 }
@@ -74,8 +79,10 @@ enum State {
     Reading(Box<BodyCheck>),
     /// It is accepted if the route is still the one that was judged.
     Confirming(Decision),
-    /// It is accepted if it is the first of its name.
+    /// It is accepted if it is the first of its name, which the gateway's own memory is asked.
     Claiming(Decision),
+    /// The same, which an etcd is asked.
+    Calling(Box<(Decision, Claiming)>),
     /// It is refused, and its URL is to be logged without tokens.
     Redacting(Decision),
     /// It goes on.
@@ -98,6 +105,8 @@ pub struct Exchange {
     policy: Option<Arc<Policy>>,
     /// What stands for it in the memory of deliveries, until it is settled.
     claim: Option<Box<Claim>>,
+    /// When something was last told of it.
+    now: Millis,
 }
 
 impl Exchange {
@@ -113,6 +122,7 @@ impl Exchange {
             tells_identity: false,
             policy: None,
             claim: None,
+            now: Millis(0),
         }
     }
 
@@ -140,6 +150,12 @@ impl Exchange {
         matches!(self.state, State::Reading(_))
     }
 
+    /// Whether it is held until more is told: more of its body, or the answer to a call.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self.state, State::Reading(_) | State::Calling(_))
+    }
+
     /// What there is to say about a request whose body is awaited.
     #[must_use]
     pub fn record(&self) -> Option<Record> {
@@ -151,6 +167,7 @@ impl Exchange {
 
     /// The headers have come. `lists` are those of the configuration's feeds as they are now.
     pub fn headers(&mut self, facts: &Facts<'_>, lists: &Lists) -> Acts {
+        self.now = facts.now;
         self.request_id = reply::request_id(facts.headers.first(b"x-request-id")).to_owned();
         self.route_policy = facts.route_policy.map(<[u8]>::to_vec);
         let holds = self.configuration.hold_request_head;
@@ -202,9 +219,7 @@ impl Exchange {
                     ControlFlow::Break(decision) => self.settle(decision),
                 }
             }
-            State::Refused | State::Confirming(_) | State::Claiming(_) | State::Redacting(_) => {
-                Acts::only(Next::Pause)
-            }
+            state => self.pause(state),
         }
     }
 
@@ -215,6 +230,7 @@ impl Exchange {
 
     /// The request has ended: every byte of its body has been told.
     pub fn end(&mut self, now: Millis) -> Acts {
+        self.now = now;
         match std::mem::take(&mut self.state) {
             State::Passed => {
                 self.state = State::Passed;
@@ -228,14 +244,19 @@ impl Exchange {
                 }
                 ControlFlow::Continue(check) => self.settle(check.finish(End { now, body: None })),
             },
-            State::Refused | State::Confirming(_) | State::Claiming(_) | State::Redacting(_) => {
-                Acts::only(Next::Pause)
-            }
+            state => self.pause(state),
         }
+    }
+
+    /// Nothing is to be done yet, or any more.
+    fn pause(&mut self, state: State) -> Acts {
+        self.state = state;
+        Acts::only(Next::Pause)
     }
 
     /// The whole body, as it was asked for.
     pub fn whole_body(&mut self, body: Vec<u8>, now: Millis) -> Acts {
+        self.now = now;
         match std::mem::take(&mut self.state) {
             State::Reading(check) => self.settle(check.finish(End { now, body: Some(body) })),
             _ => self.fault(),
@@ -251,19 +272,43 @@ impl Exchange {
         }
     }
 
-    /// What the memory says of the delivery, as it was asked for.
+    /// What the gateway's own memory says of the delivery, as it was asked for.
     pub fn claimed(&mut self, claimed: Claimed) -> Acts {
-        let State::Claiming(mut decision) = std::mem::take(&mut self.state) else { return self.fault() };
-        decision.record.repeat = match claimed {
+        match std::mem::take(&mut self.state) {
+            State::Claiming(decision) => self.recalled(decision, claimed),
+            _ => self.fault(),
+        }
+    }
+
+    /// What came of the call to etcd. Nothing is done where no call is awaited any more.
+    pub fn answered(&mut self, answer: Answer<'_>, now: Millis) -> Acts {
+        let mut calling = match std::mem::take(&mut self.state) {
+            State::Calling(calling) => calling,
+            state => return self.pause(state),
+        };
+        let Store::Etcd(etcd) = &self.configuration.memory else { return self.fault() };
+        match calling.1.answered(etcd, answer, now) {
+            Progress::Call(call) => {
+                self.state = State::Calling(calling);
+                Acts::only(Next::Call(call))
+            }
+            Progress::Claimed(claimed) => self.recalled(calling.0, claimed),
+        }
+    }
+
+    fn recalled(&mut self, mut decision: Decision, claimed: Claimed) -> Acts {
+        decision.record.repeat = Some(match claimed {
             Claimed::First(claim) => {
                 self.claim = Some(Box::new(claim));
-                Some(Repeat::First)
+                Repeat::First
             }
-            Claimed::Pending => Some(Repeat::Pending),
-            Claimed::Duplicate => Some(Repeat::Duplicate),
-            Claimed::Unavailable => None,
-        };
-        let policy = self.policy.as_ref();
+            Claimed::Pending => Repeat::Pending,
+            Claimed::Duplicate => Repeat::Duplicate,
+            Claimed::Unavailable => Repeat::Unavailable,
+        });
+        let is_accepted = matches!(&self.configuration.memory,
+            Store::Etcd(Etcd { when_unavailable: WhenUnavailable::Accept, .. }) if claimed == Claimed::Unavailable);
+        let policy = self.policy.as_ref().filter(|_| !is_accepted);
         match policy.and_then(|policy| policy.recall(claimed, &self.request_id)) {
             None => self.pass(decision),
             Some(verdict) => {
@@ -337,10 +382,17 @@ impl Exchange {
     /// Every check holds: whether the delivery is the first of its name.
     fn remember(&mut self, decision: Decision) -> Acts {
         match (&decision.verdict, decision.record.delivery.as_deref().copied()) {
-            (Verdict::Allow(_), Some(delivery)) => {
-                self.state = State::Claiming(decision);
-                Acts::only(Next::Claim(delivery))
-            }
+            (Verdict::Allow(_), Some(delivery)) => match &self.configuration.memory {
+                Store::Local(_) => {
+                    self.state = State::Claiming(decision);
+                    Acts::only(Next::Claim(delivery))
+                }
+                Store::Etcd(etcd) => {
+                    let (claiming, call) = Claiming::start(etcd, delivery, self.now);
+                    self.state = State::Calling(Box::new((decision, claiming)));
+                    Acts::only(Next::Call(call))
+                }
+            },
             _ => self.pass(decision),
         }
     }

@@ -1,8 +1,9 @@
 //! Each delivery once: what names a delivery, and the memory of those that were accepted.
 //!
-//! Responsible for the memory as a value. A host keeps it in [`Layout::shards`] pieces of bytes, which it finds by
-//! [`Layout::shard`] and changes as [`claim`] and [`settle`] say, each in one step: by a lock, or by compare-and-swap. What
-//! is kept of a delivery is a digest, from which no signature can be had, and a time.
+//! Responsible for the memory as a value. A host keeps that of one gateway in [`Layout::shards`] pieces of bytes, which it
+//! finds by [`Layout::shard`] and changes as [`claim`] and [`settle`] say, each in one step: by a lock, or by
+//! compare-and-swap. That of several is in an [`etcd`]. What is kept of a delivery is a digest, from which no signature can
+//! be had, and a time.
 //!
 //! ```text
 //!  accepted ──► claim ──► First: it goes on ──► the response ──► settle: done, or forgotten so that a retry passes
@@ -10,7 +11,10 @@
 //!                 └─────► Duplicate: the same was accepted before
 //! ```
 
+pub mod etcd;
+
 use crate::request::Millis;
+use etcd::Etcd;
 use std::fmt;
 
 /// The bytes of a key.
@@ -95,7 +99,17 @@ pub struct Delivery {
 pub struct Claim {
     /// The delivery.
     pub delivery: Delivery,
-    until: u64,
+    /// What tells it from others' claims of the same delivery: when it runs out, or the revision in which etcd wrote it.
+    mark: u64,
+}
+
+/// Where deliveries are remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In the gateway, for all its workers.
+    Local(Layout),
+    /// In an etcd, for all gateways that ask the same.
+    Etcd(Etcd),
 }
 
 /// What a memory says of a delivery.
@@ -253,8 +267,9 @@ pub fn claim(shard: &[u8], layout: Layout, delivery: Delivery, now: Millis) -> C
         let claimed = if seen.is_done { Claimed::Duplicate } else { Claimed::Pending };
         return Change { claimed, shard: None, forgotten: 0 };
     }
-    let claim = Claim { delivery, until: after(now, delivery.terms.pending.max(1)) };
-    let own = Entry { key: delivery.key, until: claim.until, is_done: false };
+    let until = after(now, delivery.terms.pending.max(1));
+    let claim = Claim { delivery, mark: until };
+    let own = Entry { key: delivery.key, until, is_done: false };
     let number = entries(shard, at).count();
     let forgotten = number.saturating_add(1).saturating_sub(layout.capacity);
     let shard = written(entries(shard, at).skip(forgotten).chain([own]));
@@ -267,7 +282,7 @@ pub fn claim(shard: &[u8], layout: Layout, delivery: Delivery, now: Millis) -> C
 pub fn settle(shard: &[u8], claim: &Claim, settlement: Settlement, now: Millis) -> Option<Vec<u8>> {
     let at = after(now, 0);
     let is_own =
-        |entry: &Entry| entry.key == claim.delivery.key && !entry.is_done && entry.until == claim.until;
+        |entry: &Entry| entry.key == claim.delivery.key && !entry.is_done && entry.until == claim.mark;
     // An own claim counts however late it is, as long as nobody else has made one.
     let all = || shard.chunks_exact(ENTRY).filter_map(Entry::read);
     let is_taken = all().any(|entry| entry.key == claim.delivery.key && !is_own(&entry) && entry.until > at);
@@ -415,11 +430,11 @@ mod tests {
                 let index = usize::try_from(random(u64::try_from(claims.len()).unwrap())).unwrap();
                 let (number, own) = claims.swap_remove(index);
                 let settlement = if random(2) == 0 { Settlement::Done } else { Settlement::Forgotten };
-                let is_own = model.get(&number) == Some(&(own.until, false));
+                let is_own = model.get(&number) == Some(&(own.mark, false));
                 let settled = settle(&shard, &own, settlement, at);
                 // A claim that ran out may have been written over by another delivery's claim, or still stand there.
                 assert!(settled.is_none() || is_own, "another's claim was settled");
-                if own.until > now {
+                if own.mark > now {
                     assert!(settled.is_some() || !is_own, "an own claim was not settled");
                 }
                 if let Some(settled) = settled {

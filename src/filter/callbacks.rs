@@ -3,13 +3,15 @@
 //! Responsible for telling an [`Exchange`] what the host tells, and for carrying out what it answers. Nothing is decided
 //! here; what fails on the way is told as a fault, and a request of which nothing is known is paused.
 
-use crate::feeds::{self, Feeds};
+use crate::etcd::{self, Told};
+use crate::feeds::Feeds;
 use crate::hold::{self, Holding};
 use crate::hostcalls::{self, Buffer, Fault, Map};
 use crate::memory::Memory;
 use crate::metrics::{self, Metrics};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
+use std::cell::Cell;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::{self, Configuration};
 use webhook_guard_core::decision::{Decision, Level, Reason};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
-use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement};
+use webhook_guard_core::memory::etcd::{Answer, Etcd, UNAVAILABLE};
+use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement, Store};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::reply::Reply;
 use webhook_guard_core::request::{Facts, Headers, Millis};
@@ -48,9 +51,20 @@ struct Guard {
     metrics: Metrics,
     holding: Holding,
     /// Where deliveries are remembered, if any are.
-    memory: Option<Memory>,
+    memory: Remembered,
     /// The configuration's address feeds.
     feeds: Feeds,
+    /// How often there is a tick, in milliseconds; never at 0.
+    tick: Cell<u32>,
+}
+
+/// Where the deliveries of a configuration are remembered.
+enum Remembered {
+    Nowhere,
+    /// In the data that all workers share.
+    Locally(Memory),
+    /// In an etcd, with this configuration of it.
+    InEtcd(Etcd),
 }
 
 struct Root {
@@ -64,12 +78,21 @@ impl Context for Root {
             guard.feeds.answered(call, headers > 0, body_size, now, &guard.metrics);
         }
     }
+
+    /// The answer to a call that settles claims.
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        if let (Some(guard), Ok(now)) = (&self.guard, now()) {
+            etcd::answered(token, &Told::new(status, size), now);
+            guard.schedule();
+        }
+    }
 }
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         match configure() {
             Ok(guard) => {
+                guard.schedule();
                 self.guard = Some(Rc::new(guard));
                 true
             }
@@ -89,25 +112,15 @@ impl RootContext for Root {
         Some(Box::new(Request { guard: self.guard.clone(), context, exchange: None }))
     }
 
-    /// Fetches feeds that are due, and refuses requests that a host without the option would let hang until its idle timeout.
     fn on_tick(&mut self) {
-        let Some(guard) = &self.guard else { return };
-        let Ok(now) = now() else { return };
+        let (Some(guard), Ok(now)) = (&self.guard, now()) else { return };
+        // First what is this context's own: to refuse a request makes another one effective.
+        etcd::flush(now);
         guard.feeds.tick(now, &guard.metrics);
-        if guard.holding.is_proven() {
-            if !guard.feeds.are_fetched() {
-                hostcalls::set_tick_period(0).unwrap_or_default();
-            }
-            return;
+        if !guard.holding.is_proven() {
+            guard.refuse_stuck(now);
         }
-        guard.holding.each_stuck(now, |held| {
-            log::error!("{} request_id={}", hold::REMEDY, held.request_id);
-            let decision = Decision::deny(Reason::HostCannotHold, held.record);
-            guard.publish(&decision, &held.request_id);
-            if let Some(reply) = decision.reply(&held.request_id) {
-                guard.reply(&reply, &decision.details(), &held.request_id);
-            }
-        });
+        guard.schedule();
     }
 }
 
@@ -126,22 +139,21 @@ fn configure() -> Result<Guard, String> {
     for warning in &configuration.warnings {
         log::warn!("configuration: {warning}");
     }
-    if configuration.hold_request_head {
-        hostcalls::set_tick_period(hold::TICK).unwrap_or_default();
-    }
     let needs_source = configuration.policies.needs_source();
     let namespace = &configuration.policy_namespace;
     let route_policy_path = format!("xds\0route_metadata\0filter_metadata\0{namespace}\0policy");
-    let memory = configuration.policies.remembers().then(|| Memory::new(configuration.memory)).transpose();
-    let memory =
-        memory.map_err(|Fault| "the host's shared data cannot keep a memory of deliveries".to_owned())?;
+    let memory = match &configuration.memory {
+        _ if !configuration.policies.remembers() => Remembered::Nowhere,
+        Store::Local(layout) => Memory::new(*layout)
+            .map(Remembered::Locally)
+            .map_err(|Fault| "the host's shared data cannot keep a memory of deliveries".to_owned())?,
+        Store::Etcd(etcd) => Remembered::InEtcd(etcd.clone()),
+    };
     let (metrics, holding) = (Metrics::default(), Holding::default());
     let configuration = Arc::new(configuration);
     let feeds = Feeds::new(configuration.feeds.clone());
-    if feeds.are_fetched() {
-        hostcalls::set_tick_period(feeds::FIRST_TICK).unwrap_or_default();
-    }
-    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory, feeds })
+    let tick = Cell::new(0);
+    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory, feeds, tick })
 }
 
 fn now() -> Result<Millis, Fault> {
@@ -157,7 +169,22 @@ struct Request {
     exchange: Option<Exchange>,
 }
 
-impl Context for Request {}
+impl Context for Request {
+    /// The answer to a call that the request waits for.
+    fn on_grpc_call_response(&mut self, _token: u32, status: u32, size: usize) {
+        let (Some(guard), Some(exchange)) = (&self.guard, &mut self.exchange) else { return };
+        let told = Told::new(status, size);
+        if let Told::Status(status) = told
+            && hostcalls::is_debug()
+        {
+            log::debug!("etcd: gRPC status {status} request_id={}", exchange.request_id());
+        }
+        let action = guard.answered(exchange, told.answer()).unwrap_or_else(|Fault| guard.fault(exchange));
+        if matches!(action, Action::Continue) && hostcalls::resume_request().is_err() {
+            log::error!("the host resumes no request request_id={}", exchange.request_id());
+        }
+    }
+}
 
 impl Drop for Request {
     fn drop(&mut self) {
@@ -293,6 +320,10 @@ impl Guard {
                 Next::ReadBody(length) => exchange.whole_body(whole_body(length)?, now()?),
                 Next::ConfirmRoute => exchange.route(self.route_policy()?.as_deref()),
                 Next::Claim(delivery) => exchange.claimed(self.claim(delivery)?),
+                Next::Call(call) => match &self.memory {
+                    Remembered::InEtcd(etcd) if etcd::call(etcd, &call).is_ok() => return Ok(Action::Pause),
+                    _ => exchange.answered(Answer::Status(UNAVAILABLE), now()?),
+                },
                 Next::Redact => {
                     let headers = hostcalls::header_map(Map::RequestHeaders)?;
                     exchange.redact(&headers.and_then(Headers::from_abi).ok_or(Fault)?)
@@ -302,7 +333,7 @@ impl Guard {
     }
 
     fn claim(&self, delivery: Delivery) -> Result<Claimed, Fault> {
-        let Some(memory) = &self.memory else { return Ok(Claimed::Unavailable) };
+        let Remembered::Locally(memory) = &self.memory else { return Ok(Claimed::Unavailable) };
         let (claimed, forgotten) = memory.claim(delivery, now()?);
         self.metrics.count_forgotten(forgotten);
         Ok(claimed)
@@ -318,14 +349,58 @@ impl Guard {
                 .is_some_and(|address| !address.is_empty()),
             flags: number("response\0flags")?.unwrap_or_default(),
         };
-        let settled = exchange.responded(&response);
-        if let (Some((claim, settlement)), Some(memory)) = (settled, &self.memory) {
-            memory.settle(&claim, settlement, now()?);
-            if settlement == Settlement::Forgotten {
-                self.metrics.count_delivery(exchange.policy(), "forgotten");
+        let Some((claim, settlement)) = exchange.responded(&response) else { return Ok(()) };
+        match &self.memory {
+            Remembered::Nowhere => {}
+            Remembered::Locally(memory) => memory.settle(&claim, settlement, now()?),
+            Remembered::InEtcd(etcd) => {
+                self.metrics.count_forgotten(etcd::settle(etcd, claim, settlement, now()?));
+                self.tick_every(1);
             }
         }
+        if settlement == Settlement::Forgotten {
+            self.metrics.count_delivery(exchange.policy(), "forgotten");
+        }
         Ok(())
+    }
+
+    /// The answer to a call that the request waits for.
+    fn answered(&self, exchange: &mut Exchange, answer: Answer<'_>) -> Result<Action, Fault> {
+        let acts = exchange.answered(answer, now()?);
+        self.act(exchange, acts)
+    }
+
+    /// Refuses requests that a host without the option would let hang until its idle timeout.
+    fn refuse_stuck(&self, now: Millis) {
+        self.holding.each_stuck(now, |held| {
+            log::error!("{} request_id={}", hold::REMEDY, held.request_id);
+            let decision = Decision::deny(Reason::HostCannotHold, held.record);
+            self.publish(&decision, &held.request_id);
+            if let Some(reply) = decision.reply(&held.request_id) {
+                self.reply(&reply, &decision.details(), &held.request_id);
+            }
+        });
+    }
+
+    /// Asks for ticks as often as there is something to look after.
+    fn schedule(&self) {
+        let is_watching = self.configuration.hold_request_head && !self.holding.is_proven();
+        let tick = match &self.memory {
+            Remembered::InEtcd(_) if !etcd::is_idle() => etcd::RETRY_TICK,
+            Remembered::InEtcd(_) => etcd::IDLE_TICK.min(hold::TICK),
+            Remembered::Nowhere | Remembered::Locally(_) if is_watching => hold::TICK,
+            Remembered::Nowhere | Remembered::Locally(_) => 0,
+        };
+        self.tick_every(match (tick, self.feeds.tick_period()) {
+            (0, tick) | (tick, 0) => tick,
+            (tick, of_feeds) => tick.min(of_feeds),
+        });
+    }
+
+    fn tick_every(&self, milliseconds: u32) {
+        if self.tick.replace(milliseconds) != milliseconds {
+            hostcalls::set_tick_period(milliseconds).unwrap_or_default();
+        }
     }
 
     /// The host failed in the middle of a request: nothing is known, so it is refused.

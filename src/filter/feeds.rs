@@ -14,7 +14,7 @@ use webhook_guard_core::feed::{Fault, Feed, Intake, List, Lists, TIMEOUT};
 use webhook_guard_core::request::{Headers, Millis};
 
 /// The first tick comes soon, so that a gateway that has just started need not wait for its lists; in milliseconds.
-pub(super) const FIRST_TICK: u32 = 100;
+const FIRST_TICK: u32 = 100;
 /// How often feeds are looked at after that.
 const TICK: u32 = 1000;
 /// An answer is copied into the VM in pieces of at most this many bytes.
@@ -34,7 +34,8 @@ pub(super) struct Feeds {
     lists: RefCell<Lists>,
     /// What this VM knows of each.
     shares: Vec<Share>,
-    has_ticked: Cell<bool>,
+    /// When there was a tick for them.
+    ticked: Cell<Option<Millis>>,
 }
 
 /// A feed with its place among the others.
@@ -114,7 +115,7 @@ impl Feeds {
     pub(super) fn new(feeds: Arc<[Feed]>) -> Self {
         let lists = RefCell::new(Lists::new(&feeds));
         let shares = feeds.iter().map(Share::new).collect();
-        let feeds = Self { feeds, lists, shares, has_ticked: Cell::new(false) };
+        let feeds = Self { feeds, lists, shares, ticked: Cell::new(None) };
         for one in feeds.fetched() {
             if let Ok((schedule, _)) = one.share.read() {
                 feeds.take_over(one, schedule);
@@ -128,9 +129,13 @@ impl Feeds {
         self.lists.borrow()
     }
 
-    /// Whether there is anything to fetch.
-    pub(super) fn are_fetched(&self) -> bool {
-        self.fetched().next().is_some()
+    /// How often a tick is wanted, in milliseconds; never at 0.
+    pub(super) fn tick_period(&self) -> u32 {
+        match (self.fetched().next(), self.ticked.get()) {
+            (None, _) => 0,
+            (Some(_), None) => FIRST_TICK,
+            (Some(_), Some(_)) => TICK,
+        }
     }
 
     fn fetched(&self) -> impl Iterator<Item = Fetched<'_>> {
@@ -141,9 +146,12 @@ impl Feeds {
 
     /// Takes over what others have fetched, and fetches what is due.
     pub(super) fn tick(&self, now: Millis, metrics: &Metrics) {
-        if self.are_fetched() && !self.has_ticked.replace(true) {
-            hostcalls::set_tick_period(TICK).unwrap_or_default();
+        // Others may want ticks more often.
+        let since = self.ticked.get().map(|ticked| now.0.saturating_sub(ticked.0));
+        if since.is_some_and(|since| (0..i64::from(TICK / 2)).contains(&since)) {
+            return;
         }
+        self.ticked.set(Some(now));
         for one in self.fetched() {
             match one.share.read() {
                 Ok((schedule, compare)) => {

@@ -35,6 +35,8 @@ impl Map {
 pub(super) enum Buffer {
     RequestBody,
     CallResponseBody,
+    /// The message of the gRPC answer that is being told.
+    GrpcAnswer,
     PluginConfiguration,
 }
 
@@ -43,6 +45,7 @@ impl Buffer {
         match self {
             Self::RequestBody => 0,
             Self::CallResponseBody => 4,
+            Self::GrpcAnswer => 5,
             Self::PluginConfiguration => 7,
         }
     }
@@ -123,6 +126,7 @@ unsafe extern "C" {
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
 }
 
 /// Takes over what the host wrote into memory that it asked us for.
@@ -305,6 +309,13 @@ pub(super) fn record(id: u32, value: u64) -> Result<(), Fault> {
 pub(super) fn set_effective_context(context: u32) -> Result<(), Fault> {
     // SAFETY: no pointer is passed.
     done(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets the request of the effective context go on, once the callback has returned.
+pub(super) fn resume_request() -> Result<(), Fault> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no pointer is passed.
+    done(unsafe { proxy_continue_stream(REQUEST) })
 }
 
 /// Asks for a tick every so many milliseconds; none at 0.

@@ -6,6 +6,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod callbacks;
+mod etcd;
 mod feeds;
 mod hold;
 mod hostcalls;

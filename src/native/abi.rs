@@ -10,9 +10,9 @@ use crate::callbacks::{self, Flow, Guard, Plugin, Request};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use webhook_guard_core::request::Headers;
 
 /// What the module says it was built for. An Envoy of the same or the next minor version takes it silently, others warn;
@@ -138,8 +138,10 @@ impl Attribute {
 
 /// `envoy_dynamic_module_type_metadata_source`: the route's.
 const ROUTE: u32 = 1;
-/// `envoy_dynamic_module_type_metrics_result`: success.
+/// `envoy_dynamic_module_type_metrics_result`, `…_http_callout_init_result` and `…_http_callout_result`: success.
 const SUCCESS: u32 = 0;
+/// `envoy_dynamic_module_type_http_callout_init_result`: there is no such cluster.
+const CLUSTER_NOT_FOUND: u32 = 2;
 
 unsafe extern "C" {
     fn envoy_dynamic_module_callback_log(level: u32, message: Buffer);
@@ -157,6 +159,20 @@ unsafe extern "C" {
         labels: *const Buffer,
         label_count: usize,
         id: *mut usize,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_config_define_gauge(
+        config: *mut c_void,
+        name: Buffer,
+        labels: *const Buffer,
+        label_count: usize,
+        id: *mut usize,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_set_gauge(
+        stream: *mut c_void,
+        id: usize,
+        labels: *const Buffer,
+        label_count: usize,
+        value: u64,
     ) -> u32;
     fn envoy_dynamic_module_callback_http_filter_increment_counter(
         stream: *mut c_void,
@@ -240,6 +256,48 @@ unsafe extern "C" {
         keys: *mut Buffer,
     ) -> bool;
     fn envoy_dynamic_module_callback_get_most_specific_route_config(stream: *mut c_void) -> *const c_void;
+    fn envoy_dynamic_module_callback_http_filter_http_callout(
+        stream: *mut c_void,
+        callout: *mut u64,
+        cluster: Buffer,
+        headers: *const Header,
+        header_count: usize,
+        body: Buffer,
+        timeout: u64,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_continue_decoding(stream: *mut c_void);
+    fn envoy_dynamic_module_callback_http_filter_config_http_callout(
+        config: *mut c_void,
+        callout: *mut u64,
+        cluster: Buffer,
+        headers: *const Header,
+        header_count: usize,
+        body: Buffer,
+        timeout: u64,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_config_scheduler_new(config: *mut c_void) -> *mut c_void;
+    fn envoy_dynamic_module_callback_http_filter_config_scheduler_commit(scheduler: *mut c_void, event: u64);
+    fn envoy_dynamic_module_callback_http_filter_config_scheduler_delete(scheduler: *mut c_void);
+}
+
+type Record = unsafe extern "C" fn(*mut c_void, usize, *const Buffer, usize, u64) -> u32;
+
+/// Functions that not every host has: a library that calls them by name is not loaded by one that lacks them.
+static INCREMENT_COUNTER: LazyLock<Option<Record>> =
+    LazyLock::new(|| find(c"envoy_dynamic_module_callback_http_filter_config_increment_counter"));
+static SET_GAUGE: LazyLock<Option<Record>> =
+    LazyLock::new(|| find(c"envoy_dynamic_module_callback_http_filter_config_set_gauge"));
+
+fn find(name: &CStr) -> Option<Record> {
+    unsafe extern "C" {
+        fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+    }
+    // SAFETY: null is `RTLD_DEFAULT` (glibc, dlfcn.h): all that the process has. The name is one of the host's, whose functions
+    // of that name have that form (abi.h of Envoy 1.40).
+    unsafe {
+        let found = dlsym(null_mut(), name.as_ptr());
+        (!found.is_null()).then(|| std::mem::transmute::<*mut c_void, Record>(found))
+    }
 }
 
 /// Writes a line to Envoy's log, under its component `dynamic_modules`, which all dynamic modules share.
@@ -259,17 +317,157 @@ pub(crate) fn is_logged(level: LogLevel) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) enum Metric {
     Counter,
+    Gauge,
     Histogram,
 }
 
-/// The host's side of a configuration while it is made: metrics can be defined then, and never later.
+/// An HTTP request that the host is to make to one of its clusters.
+#[derive(Debug)]
+pub(crate) struct Callout<'c> {
+    /// The name of the cluster.
+    pub(crate) cluster: &'c str,
+    /// The headers, `:method`, `:path` and `:authority` among them.
+    pub(crate) headers: &'c [(&'c str, &'c str)],
+    /// The body.
+    pub(crate) body: &'c [u8],
+    /// How long it may take, in milliseconds.
+    pub(crate) timeout: u32,
+}
+
+type CallOut = unsafe extern "C" fn(*mut c_void, *mut u64, Buffer, *const Header, usize, Buffer, u64) -> u32;
+
+impl Callout<'_> {
+    /// # Safety
+    /// The caller is what `call_out` expects.
+    unsafe fn make(&self, caller: *mut c_void, call_out: CallOut) -> Result<u64, NotCalled> {
+        let of = |text: &str| Buffer::of(text.as_bytes());
+        let headers: Vec<Header> =
+            self.headers.iter().map(|(name, value)| Header { name: of(name), value: of(value) }).collect();
+        let (cluster, body) = (of(self.cluster), Buffer::of(self.body));
+        let mut id = 0;
+        // SAFETY: the host reads all of it during the call only; `id` is valid for writes.
+        let result = unsafe {
+            let timeout = u64::from(self.timeout);
+            call_out(caller, &raw mut id, cluster, headers.as_ptr(), headers.len(), body, timeout)
+        };
+        match result {
+            SUCCESS => Ok(id),
+            CLUSTER_NOT_FOUND => Err(NotCalled::NoCluster),
+            _ => Err(NotCalled::Refused),
+        }
+    }
+}
+
+/// Why a [`Callout`] was not made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NotCalled {
+    /// The host has no cluster of that name.
+    NoCluster,
+    /// It has, and sends nothing there.
+    Refused,
+}
+
+/// What came of a [`Callout`].
+#[derive(Debug)]
+pub(crate) struct CalloutAnswer {
+    /// The headers of the response.
+    pub(crate) headers: Headers,
+    /// Its body.
+    pub(crate) body: Vec<u8>,
+}
+
+impl CalloutAnswer {
+    /// Nothing where there was no response.
+    ///
+    /// # Safety
+    /// The pointers are those that the host passed to the hook that is running.
+    unsafe fn new(
+        result: u32,
+        headers: *const Header,
+        header_count: usize,
+        chunks: *const Buffer,
+        chunk_count: usize,
+    ) -> Option<Self> {
+        if result != SUCCESS || headers.is_null() {
+            return None;
+        }
+        // SAFETY: as promised by the caller; all of it is copied at once.
+        unsafe {
+            let headers = std::slice::from_raw_parts(headers, header_count);
+            let headers =
+                Headers::from_pairs(headers.iter().map(|one| (one.name.bytes(), one.value.bytes())));
+            let chunks = if chunks.is_null() { &[] } else { std::slice::from_raw_parts(chunks, chunk_count) };
+            let body = chunks.iter().flat_map(|chunk| chunk.bytes()).copied().collect();
+            Some(Self { headers, body })
+        }
+    }
+}
+
+/// Has [`crate::callbacks::scheduled`] called on the host's main thread, from any thread; never once the configuration is
+/// gone.
+#[derive(Debug)]
+pub(crate) struct Scheduler(*mut c_void);
+
+// SAFETY: the host's scheduler posts to the dispatcher of its main thread, which any thread may do.
+unsafe impl Send for Scheduler {}
+// SAFETY: the same.
+unsafe impl Sync for Scheduler {}
+
+impl Scheduler {
+    pub(crate) fn schedule(&self) {
+        // SAFETY: the scheduler lives as long as this.
+        unsafe { envoy_dynamic_module_callback_http_filter_config_scheduler_commit(self.0, 0) }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        // SAFETY: it is deleted once, and not used any more.
+        unsafe { envoy_dynamic_module_callback_http_filter_config_scheduler_delete(self.0) }
+    }
+}
+
+/// The host's side of a configuration: while it is made, when metrics can be defined, and later on the main thread.
 pub(crate) struct HostConfiguration(*mut c_void);
 
 impl HostConfiguration {
+    /// What schedules events of the configuration.
+    pub(crate) fn scheduler(&self) -> Scheduler {
+        // SAFETY: no pointer but the configuration's is passed.
+        Scheduler(unsafe { envoy_dynamic_module_callback_http_filter_config_scheduler_new(self.0) })
+    }
+
+    /// What tells it from other configurations.
+    pub(crate) fn id(&self) -> usize {
+        self.0.addr()
+    }
+
+    /// Makes a request, on the main thread, and gives its id.
+    pub(crate) fn call_out(&self, callout: &Callout<'_>) -> Result<u64, NotCalled> {
+        // SAFETY: the caller is a configuration.
+        unsafe { callout.make(self.0, envoy_dynamic_module_callback_http_filter_config_http_callout) }
+    }
+
+    /// Adds to a counter, or sets a gauge, without a request. False where the host can do that for requests only: the
+    /// functions for it came after Envoy 1.38.
+    pub(crate) fn record(&self, kind: Metric, id: usize, labels: &[&str], value: u64) -> bool {
+        let record = match kind {
+            Metric::Counter => &INCREMENT_COUNTER,
+            Metric::Gauge => &SET_GAUGE,
+            Metric::Histogram => return false,
+        };
+        let Some(record) = *LazyLock::force(record) else { return false };
+        let labels: Vec<Buffer> = labels.iter().map(|label| Buffer::of(label.as_bytes())).collect();
+        // SAFETY: the host reads the labels during the call only. A metric that it refuses decides nothing.
+        unsafe { record(self.0, id, labels.as_ptr(), labels.len(), value) };
+        true
+    }
+
     /// The id of a metric with these labels.
     pub(crate) fn define(&self, kind: Metric, name: &str, labels: &[&str]) -> Result<usize, Fault> {
         let define = match kind {
             Metric::Counter => envoy_dynamic_module_callback_http_filter_config_define_counter,
+            Metric::Gauge => envoy_dynamic_module_callback_http_filter_config_define_gauge,
             Metric::Histogram => envoy_dynamic_module_callback_http_filter_config_define_histogram,
         };
         let labels: Vec<Buffer> = labels.iter().map(|label| Buffer::of(label.as_bytes())).collect();
@@ -450,10 +648,11 @@ impl Stream<'_> {
         unsafe { envoy_dynamic_module_callback_http_set_filter_state_bytes(self.stream, name, value) }
     }
 
-    /// Adds one to a counter, or a value to a histogram.
+    /// Adds to a counter, adds a value to a histogram, or makes it that of a gauge.
     pub(crate) fn record(&self, kind: Metric, id: usize, labels: &[&str], value: u64) {
         let record = match kind {
             Metric::Counter => envoy_dynamic_module_callback_http_filter_increment_counter,
+            Metric::Gauge => envoy_dynamic_module_callback_http_filter_set_gauge,
             Metric::Histogram => envoy_dynamic_module_callback_http_filter_record_histogram_value,
         };
         let mut buffers = [Buffer::NONE; 3];
@@ -462,6 +661,19 @@ impl Stream<'_> {
         }
         // SAFETY: the host reads the labels during the call only. A metric that it refuses decides nothing.
         unsafe { record(self.stream, id, buffers.as_ptr(), labels.len().min(buffers.len()), value) };
+    }
+
+    /// Makes a request while this one waits. Its answer is told by [`crate::callbacks::called_out`].
+    pub(crate) fn call_out(&self, callout: &Callout<'_>) -> Result<u64, Fault> {
+        // SAFETY: the caller is a stream.
+        unsafe { callout.make(self.stream, envoy_dynamic_module_callback_http_filter_http_callout) }
+            .map_err(|_| Fault)
+    }
+
+    /// Lets the request go on. The host may end it, and call its hooks, before this returns.
+    pub(crate) fn resume(&self) {
+        // SAFETY: no pointer but the stream's is passed.
+        unsafe { envoy_dynamic_module_callback_http_filter_continue_decoding(self.stream) }
     }
 
     /// Replies to the request. The host may end it, and call its hooks, before this returns.
@@ -647,7 +859,58 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
     }
 }
 
-/// Hooks that have to be there and have nothing to do: the response goes as it comes, and nothing is called out.
+/// The answer to a request that a stream made.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
+    stream: *mut c_void,
+    held: *const Handle,
+    _callout: u64,
+    result: u32,
+    headers: *const Header,
+    header_count: usize,
+    chunks: *const Buffer,
+    chunk_count: usize,
+) {
+    // SAFETY: the host holds the request and the response while it calls this hook.
+    let (request, answer) =
+        unsafe { (request(held), CalloutAnswer::new(result, headers, header_count, chunks, chunk_count)) };
+    if let Some(request) = request {
+        callbacks::called_out(&Stream { stream, hook: PhantomData }, &request, answer.as_ref());
+    }
+}
+
+/// What was scheduled is due.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
+    host: *mut c_void,
+    plugin: *const Plugin,
+    _event: u64,
+) {
+    if !plugin.is_null() {
+        // SAFETY: the host holds the configuration while it calls this hook.
+        let plugin = unsafe { counted(plugin) };
+        callbacks::scheduled(&HostConfiguration(host), &plugin);
+    }
+}
+
+/// The answer to a request that a configuration made.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
+    host: *mut c_void,
+    _plugin: *const Plugin,
+    callout: u64,
+    result: u32,
+    headers: *const Header,
+    header_count: usize,
+    chunks: *const Buffer,
+    chunk_count: usize,
+) {
+    // SAFETY: the host holds the response while it calls this hook.
+    let answer = unsafe { CalloutAnswer::new(result, headers, header_count, chunks, chunk_count) };
+    callbacks::configuration_called_out(&HostConfiguration(host), callout, answer.as_ref());
+}
+
+/// Hooks that have to be there and have nothing to do: the response goes as it comes, and nothing is streamed.
 mod idle {
     use super::{Buffer, c_void};
 
@@ -708,19 +971,6 @@ mod idle {
     const extern "C" fn envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(
         _stream: *mut c_void,
         _held: *const c_void,
-    ) {
-    }
-
-    #[unsafe(no_mangle)]
-    const extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
-        _stream: *mut c_void,
-        _held: *const c_void,
-        _callout: u64,
-        _result: u32,
-        _headers: *const c_void,
-        _header_count: usize,
-        _body: *const c_void,
-        _body_count: usize,
     ) {
     }
 

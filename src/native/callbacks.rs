@@ -3,7 +3,11 @@
 //! Responsible for telling an [`Exchange`] what the host tells, and for carrying out what it answers. Nothing is decided
 //! here; what fails on the way is told as a fault, a panic included, and a request of which nothing is known is stopped.
 
-use crate::abi::{self, Attribute, Body, Fault, HostConfiguration, LogLevel, Map, Stream};
+use crate::abi::{
+    self, Attribute, Body, CalloutAnswer, Fault, HostConfiguration, LogLevel, Map, Scheduler, Stream,
+};
+use crate::etcd;
+use crate::feeds::{self, Feeds};
 use crate::memory::Memory;
 use crate::metrics::{self, Metrics};
 use crate::secrets;
@@ -15,8 +19,8 @@ use webhook_guard_core::budget::Held;
 use webhook_guard_core::config::Configuration;
 use webhook_guard_core::decision::{Decision, Level};
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
-use webhook_guard_core::feed::Lists;
-use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement};
+use webhook_guard_core::memory::etcd::{Answer, Etcd, UNAVAILABLE};
+use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement, Store};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::request::{Facts, Millis};
 
@@ -40,9 +44,19 @@ pub(crate) struct Guard {
     configuration: Arc<Configuration>,
     needs_source: bool,
     /// Where deliveries are remembered, if any are.
-    memory: Option<Arc<Memory>>,
-    /// The lists of the configuration's feeds.
-    lists: Lists,
+    memory: Remembered,
+    /// Its address feeds.
+    feeds: Arc<Feeds>,
+}
+
+/// Where the deliveries of a configuration are remembered.
+#[derive(Debug)]
+enum Remembered {
+    Nowhere,
+    /// In this process.
+    Locally(Arc<Memory>),
+    /// In an etcd, with this configuration of it.
+    InEtcd(Etcd),
 }
 
 /// A filter in a listener's chain: its configuration, and where its requests are counted.
@@ -50,6 +64,8 @@ pub(crate) struct Guard {
 pub(crate) struct Plugin {
     guard: Arc<Guard>,
     metrics: Metrics,
+    /// By which the main thread is reached, for as long as the filter is there.
+    _scheduler: Arc<Scheduler>,
 }
 
 /// One request of the host.
@@ -67,7 +83,11 @@ pub(crate) fn new_plugin(host: &HostConfiguration, bytes: &[u8]) -> Option<Arc<P
     let made = guarded(|| {
         let metrics =
             Metrics::define(host).map_err(|Fault| "the host defines no metrics for it".to_owned())?;
-        Ok(Plugin { guard: configure(bytes)?, metrics })
+        let guard = configure(bytes)?;
+        let scheduler = Arc::new(host.scheduler());
+        etcd::register(&scheduler);
+        feeds::register(&scheduler);
+        Ok(Plugin { guard, metrics, _scheduler: scheduler })
     });
     accepted(made).map(Arc::new)
 }
@@ -95,9 +115,16 @@ fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
         abi::log(LogLevel::Warn, &format!("configuration: {warning}"));
     }
     let needs_source = configuration.policies.needs_source();
-    let memory = configuration.policies.remembers().then(|| Memory::of(configuration.memory));
-    let lists = Lists::new(&configuration.feeds);
-    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source, memory, lists }))
+    let memory = match &configuration.memory {
+        _ if !configuration.policies.remembers() => Remembered::Nowhere,
+        Store::Local(layout) => Remembered::Locally(Memory::of(*layout)),
+        Store::Etcd(etcd) => {
+            etcd::watch()?;
+            Remembered::InEtcd(etcd.clone())
+        }
+    };
+    let feeds = Feeds::new(configuration.feeds.clone())?;
+    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source, memory, feeds }))
 }
 
 /// Makes a request; nothing where that fails, and the host ends it.
@@ -136,6 +163,31 @@ pub(crate) fn complete(stream: &Stream<'_>, request: &RefCell<Request>) {
     .unwrap_or_default();
 }
 
+/// The answer has come to a request that it made, and that it waits for.
+pub(crate) fn called_out(stream: &Stream<'_>, request: &RefCell<Request>, answer: Option<&CalloutAnswer>) {
+    if hook(stream, request, |request| request.answered(stream, etcd::read(answer))) == Flow::Continue {
+        guarded(|| stream.resume()).unwrap_or_default();
+    }
+}
+
+/// What was scheduled is due, on the main thread.
+pub(crate) fn scheduled(host: &HostConfiguration, plugin: &Plugin) {
+    let due = |now| {
+        etcd::flush(host, now);
+        feeds::tick(host, &plugin.metrics, now);
+    };
+    guarded(|| now().map(due).unwrap_or_default()).unwrap_or_default();
+}
+
+/// The answer has come to a request that a configuration made, on the main thread.
+pub(crate) fn configuration_called_out(host: &HostConfiguration, id: u64, answer: Option<&CalloutAnswer>) {
+    let answered = |now| {
+        etcd::answered(host, id, answer, now);
+        feeds::answered(host, id, answer, now);
+    };
+    guarded(|| now().map(answered).unwrap_or_default()).unwrap_or_default();
+}
+
 /// Runs a hook of a request. Where it fails, or panics, the request is refused; where even that fails, it is stopped.
 fn hook(
     stream: &Stream<'_>,
@@ -168,7 +220,7 @@ impl Request {
             now: now()?,
             ends_with_headers: end_of_stream,
         };
-        let acts = exchange.headers(&facts, &guard.lists);
+        let acts = exchange.headers(&facts, &guard.feeds.lists());
         #[cfg(feature = "panic-for-tests")]
         panic_where_asked(&headers, b"headers");
         self.act(stream, acts)
@@ -240,14 +292,32 @@ impl Request {
             has_upstream: stream.text(Attribute::UpstreamAddress).is_some_and(|address| !address.is_empty()),
             flags: stream.number(Attribute::ResponseFlags).unwrap_or_default(),
         };
-        if let (Some((claim, settlement)), Some(memory)) = (exchange.responded(&response), &self.guard.memory)
-        {
-            memory.settle(&claim, settlement, now()?);
-            if let (Settlement::Forgotten, Some(policy)) = (settlement, exchange.policy()) {
-                self.plugin.metrics.count_delivery(stream, policy, "forgotten");
+        let Some((claim, settlement)) = exchange.responded(&response) else { return Ok(()) };
+        let metrics = &self.plugin.metrics;
+        match &self.guard.memory {
+            Remembered::Nowhere => {}
+            Remembered::Locally(memory) => memory.settle(&claim, settlement, now()?),
+            Remembered::InEtcd(etcd) => {
+                metrics.count_forgotten(stream, etcd::settle(etcd, claim, settlement, now()?));
             }
         }
+        if let (Settlement::Forgotten, Some(policy)) = (settlement, exchange.policy()) {
+            metrics.count_delivery(stream, policy, "forgotten");
+        }
         Ok(())
+    }
+
+    /// The answer to a call that the request waits for.
+    fn answered(&mut self, stream: &Stream<'_>, answer: Answer<'_>) -> Result<Flow, Fault> {
+        let exchange = self.exchange.as_mut().ok_or(Fault)?;
+        if let Answer::Status(status) = answer
+            && abi::is_logged(LogLevel::Debug)
+        {
+            let line = format!("etcd: gRPC status {status} request_id={}", exchange.request_id());
+            abi::log(LogLevel::Debug, &line);
+        }
+        let acts = exchange.answered(answer, now()?);
+        self.act(stream, acts)
     }
 
     /// Carries out what is to be done, and tells the exchange what it asks for.
@@ -260,7 +330,7 @@ impl Request {
             }
             acts = match acts.next {
                 Next::Continue => return Ok(Flow::Continue),
-                Next::Pause if exchange.is_reading() => return Ok(Flow::Hold),
+                Next::Pause if exchange.is_held() => return Ok(Flow::Hold),
                 Next::Pause => return Ok(Flow::Stop),
                 Next::Reply(reply) => {
                     let details = acts.decision.as_ref().map(Decision::details).unwrap_or_default();
@@ -271,6 +341,18 @@ impl Request {
                 Next::Claim(delivery) => {
                     let claimed = claim(stream, &self.guard, &self.plugin.metrics, delivery)?;
                     exchange.claimed(claimed)
+                }
+                Next::Call(call) => {
+                    let made = match &self.guard.memory {
+                        Remembered::InEtcd(etcd) => {
+                            etcd::with_callout(etcd, &call, |callout| stream.call_out(callout))
+                        }
+                        Remembered::Nowhere | Remembered::Locally(_) => Err(Fault),
+                    };
+                    if made.is_ok() {
+                        return Ok(Flow::Hold);
+                    }
+                    exchange.answered(Answer::Status(UNAVAILABLE), now()?)
                 }
                 Next::ConfirmRoute => {
                     let policy = route_policy(stream, exchange.configuration())?;
@@ -292,7 +374,7 @@ fn claim(
     metrics: &Metrics,
     delivery: Delivery,
 ) -> Result<Claimed, Fault> {
-    let Some(memory) = &guard.memory else { return Ok(Claimed::Unavailable) };
+    let Remembered::Locally(memory) = &guard.memory else { return Ok(Claimed::Unavailable) };
     let (claimed, forgotten) = memory.claim(delivery, now()?);
     metrics.count_forgotten(stream, forgotten);
     Ok(claimed)

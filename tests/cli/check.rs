@@ -4,6 +4,7 @@ use crate::program::{Run, file, run};
 use serde_json::Value;
 
 const ENVOY: &str = include_str!("../../envoy/standalone/envoy.yaml");
+const ETCD: &str = include_str!("../../envoy/etcd/envoy.yaml");
 const WASM_PLUGIN: &str = include_str!("../../envoy/istio/wasmplugin.yaml");
 const BUFFER_BEHIND: &str = include_str!("../../envoy/istio/buffer-behind.yaml");
 const GATEWAY_HELD: &str = include_str!("../../envoy/envoy-gateway/held.yaml");
@@ -281,6 +282,29 @@ fn what_surrounds_a_configuration_is_looked_at() {
             ),
             &[("inline-secret", "key_values")],
         ),
+        (
+            "no cluster of the memory",
+            with(
+                ENVOY,
+                "\"policies\": [",
+                "\"memory\": {\"etcd\": {\"cluster\": \"etcd\"}}, \"policies\": [",
+            ),
+            &[("memory-cluster", "\"memory\"")],
+        ),
+        (
+            "a cluster of the memory without h2",
+            with(
+                &with(
+                    ENVOY,
+                    "\"policies\": [",
+                    "\"memory\": {\"etcd\": {\"cluster\": \"etcd\"}}, \"policies\": [",
+                ),
+                "  clusters:\n",
+                "  clusters:\n  - name: etcd\n",
+            ),
+            &[("memory-cluster", "  - name: etcd")],
+        ),
+        ("the memory's cluster", ETCD.to_owned(), &[]),
         ("Istio alone", WASM_PLUGIN.to_owned(), &[("buffer-missing", "  hold_request_head: false")]),
         ("Istio, buffer", format!("{WASM_PLUGIN}---\n{BUFFER_BEHIND}"), &[]),
         (

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use webhook_guard_core::config;
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
 use webhook_guard_core::feed::Lists;
+use webhook_guard_core::memory::etcd::{Answer, UNAVAILABLE};
 use webhook_guard_core::memory::{
     self, Claimed, DOWNSTREAM_CONNECTION_TERMINATION, Delivery, Layout, Response, Settlement,
 };
@@ -58,6 +59,7 @@ fn said(acts: &Acts) -> String {
         Next::ReadBody(bytes) => format!("read {bytes}"),
         Next::ConfirmRoute => "confirm".to_owned(),
         Next::Claim(_) => "claim".to_owned(),
+        Next::Call(call) => format!("call {}", call.method.name()),
         Next::Redact => "redact".to_owned(),
     };
     let decision = acts.decision.as_ref().map_or("-", |decision| decision.verdict.reason_code());
@@ -170,9 +172,76 @@ fn once(mode: &str, then: &str) -> Host {
     let signature = json!({"provider": "github", "secrets": [{"value": "key-one-0123456789", "id": "one"}]});
     let policy = json!({"name": "signed", "match": {"path": "/signed"}, "require": {"signature": signature},
         "mode": mode, "duplicates": {"then": then}});
-    let text = json!({"policies": [policy]}).to_string();
-    let configuration = config::parse(text.as_bytes(), &|_| None).unwrap();
+    remembering(&json!({"policies": [policy]}))
+}
+
+fn remembering(configuration: &Value) -> Host {
+    let configuration = config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
     Host { exchange: Exchange::new(Arc::new(configuration)) }
+}
+
+/// The same where an etcd is asked.
+fn once_in_etcd(mode: &str, when_unavailable: &str) -> Host {
+    let signature = json!({"provider": "github", "secrets": [{"value": "key-one-0123456789", "id": "one"}]});
+    let policy = json!({"name": "signed", "match": {"path": "/signed"}, "require": {"signature": signature},
+        "mode": mode, "duplicates": {}});
+    let memory = json!({"etcd": {"cluster": "etcd", "when_unavailable": when_unavailable}});
+    remembering(&json!({"policies": [policy], "memory": memory}))
+}
+
+#[test]
+fn a_request_is_held_until_etcd_has_answered() {
+    // As etcd 3.4 answers: a header with a revision, whether the comparison held, and the key that stands there.
+    let first = b"\x0a\x02\x18\x05\x10\x01";
+    let found = |value: &str| {
+        let value_length = u8::try_from(value.len()).unwrap();
+        let mut message =
+            vec![10, 2, 24, 5, 26, value_length + 8, 10, value_length + 6, 18, value_length + 4];
+        message.extend([24, 4, 42, value_length]);
+        message.extend(value.as_bytes());
+        message
+    };
+    let (pending, done) = (found("pending 1700000001000"), found("done 1700000001000"));
+    let unavailable = Answer::Status(UNAVAILABLE);
+    for (row, mode, when, answer, expected) in [
+        ("first", "enforce", "refuse", Answer::Message(first), "continue ok"),
+        ("pending", "enforce", "refuse", Answer::Message(&pending), "reply 409 duplicate_delivery"),
+        ("done", "enforce", "refuse", Answer::Message(&done), "reply 409 duplicate_delivery"),
+        ("done, reported", "report", "refuse", Answer::Message(&done), "continue duplicate_delivery"),
+        ("down", "enforce", "refuse", unavailable, "reply 503 memory_unavailable"),
+        ("down, reported", "report", "refuse", unavailable, "continue memory_unavailable"),
+        ("down, accepted", "enforce", "accept", unavailable, "continue ok"),
+        ("nonsense", "enforce", "refuse", Answer::Message(b"\xff"), "reply 503 memory_unavailable"),
+        ("nonsense, accepted", "enforce", "accept", Answer::Message(b"\xff"), "continue ok"),
+        ("done, accepted", "enforce", "accept", Answer::Message(&done), "reply 409 duplicate_delivery"),
+    ] {
+        let mut host = once_in_etcd(mode, when);
+        let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
+        let _ = host.exchange.body(b"{}");
+        assert_eq!(said(&host.exchange.end(NOW)), "call Txn -", "{row}");
+        assert!(host.exchange.is_held() && !host.exchange.is_reading(), "{row}");
+        assert_eq!(said(&host.exchange.body(b"")), "pause -", "{row}: nothing else lets it go on");
+        assert_eq!(said(&host.exchange.end(NOW)), "pause -", "{row}: nothing else lets it go on");
+        let acts = host.exchange.answered(answer, NOW);
+        assert!(said(&acts).starts_with(expected), "{row}: {}", said(&acts));
+        assert!(!host.exchange.is_held(), "{row}");
+        assert_eq!(host.exchange.has_claim(), row == "first", "{row}");
+        assert_eq!(said(&host.exchange.answered(answer, NOW)), "pause -", "{row}: an answer to nothing");
+    }
+}
+
+#[test]
+fn an_entry_that_has_run_out_and_a_lease_that_is_gone_take_another_call() {
+    let mut host = once_in_etcd("enforce", "refuse");
+    let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
+    let _ = host.exchange.body(b"{}");
+    assert_eq!(said(&host.exchange.end(NOW)), "call Txn -");
+    let over = b"\x0a\x02\x18\x05\x1a\x1a\x0a\x18\x12\x16\x18\x04\x2a\x12done 1699999999999";
+    assert_eq!(said(&host.exchange.answered(Answer::Message(over), NOW)), "call Txn -");
+    assert_eq!(said(&host.exchange.answered(Answer::Status(5), NOW)), "call LeaseGrant -");
+    assert_eq!(said(&host.exchange.answered(Answer::Status(9), NOW)), "call Txn -", "another had granted it");
+    let acts = host.exchange.answered(Answer::Message(b"\x0a\x02\x18\x05\x10\x01"), NOW);
+    assert!(said(&acts).starts_with("continue ok"), "{}", said(&acts));
 }
 
 #[test]

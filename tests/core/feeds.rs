@@ -24,12 +24,12 @@ fn configuration(feeds: &str, source_ip: &str) -> config::Configuration {
     let text = format!(
         r#"{{"feeds": {feeds}, "policies": [{{"name": "p", "match": {{"path": "/"}}, "require": {{"source_ip": {source_ip}}}}}]}}"#
     );
-    config::parse(text.as_bytes(), &|_| None).unwrap_or_else(|error| panic!("{error}"))
+    config::parse(text.as_bytes(), &|_| None).unwrap()
 }
 
 fn feed(text: &str) -> Feed {
     let feeds = format!(r#"{{"f": {text}}}"#);
-    configuration(&feeds, r#"{"allow": [{"feed": "f"}]}"#).feeds[0].clone()
+    configuration(&feeds, r#"{"allow": [{"feed": "f"}]}"#).feeds.first().unwrap().clone()
 }
 
 fn hooks(more: &str) -> Feed {
@@ -116,6 +116,9 @@ fn aws_is_narrowed_by_service_and_region() {
     assert_eq!(taken(&nobody, None, &body, 7), Err(Fault::Empty));
 }
 
+/// A name, the feed, the last list, an answer, and how many prefixes are taken of it.
+type Row<'r> = (&'r str, &'r Feed, Option<&'r Arc<List>>, Vec<u8>, Result<usize, Fault>);
+
 #[test]
 fn what_is_no_whole_and_plausible_list_is_not_taken() {
     let hooks_of = |networks: &[&str]| serde_json::json!({ "hooks": networks }).to_string().into_bytes();
@@ -134,7 +137,7 @@ fn what_is_no_whole_and_plausible_list_is_not_taken() {
     let not = |text: &str| Err(Fault::NoNetwork(text.to_owned()));
     let plain = hooks("");
     let long = [hooks_of(&["192.0.2.1"]), vec![b' '; MOST_BYTES]].concat();
-    let rows: Vec<(&str, &Feed, Option<&Arc<List>>, Vec<u8>, Result<usize, Fault>)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("one", &plain, None, hooks_of(&["192.0.2.1"]), Ok(1)),
         ("empty list", &plain, None, hooks_of(&[]), Err(Fault::Empty)),
         ("no such member", &plain, None, text(r#"{"web": ["192.0.2.1"]}"#), Err(Fault::Empty)),

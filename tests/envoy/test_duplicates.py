@@ -1,7 +1,8 @@
 """Each delivery once: a recorded delivery that is played again, the sender's own second try, and what the upstream's answer
 makes of a first one.
 
-The memory is that of the Envoy: shared data for the Wasm module, the process for the dynamic one.
+The memory is that of the Envoy (shared data for the Wasm module, the process for the dynamic one), or an etcd: the same tests
+hold both. What only an etcd can do and suffer is in test_etcd.py.
 """
 
 import itertools
@@ -9,12 +10,15 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from harness import client, shipped, signer
 from harness.client import Request
 from harness.envoy import GUARD, Envoy, bootstrap
+from harness.etcd import Etcd, needs_etcd
 from harness.gateway import NOTHING, Gateway
 from harness.rig import Load
 from harness.upstream import REPLY
@@ -57,14 +61,28 @@ CONFIG = {"policies": [
 ]}
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["held", "buffer-behind"])
+IN_ETCD = pytest.param("etcd", marks=needs_etcd)
+
+
+@contextmanager
+def remembering(where: str, **options: object) -> Iterator[Gateway]:
+    """A gateway that remembers in its own memory, or in an etcd."""
+    with ExitStack() as stack:
+        etcd = stack.enter_context(Etcd()) if where == "etcd" else None
+        memory = {"memory": {"etcd": {"cluster": "etcd", "timeout_ms": 5000}}} if etcd else {}
+        yield stack.enter_context(Gateway(CONFIG | memory, good=github, etcd=etcd, **options))
+
+
+@pytest.fixture(scope="module", params=["held", "buffer-behind", IN_ETCD, pytest.param("etcd, buffer-behind", marks=needs_etcd)])
 def gateway(request):
-    with Gateway(CONFIG, good=github, hold=request.param, stats_tags=TAGS) as gateway:
+    where, _, behind = request.param.partition(", ")
+    with remembering(where, hold="buffer-behind" not in (where, behind), stats_tags=TAGS) as gateway:
         yield gateway
 
 
 def delivered(gateway: Gateway, request: Request, send: client.Send = client.h1_length) -> Request:
     assert gateway.passes(request, send).record["duplicate"] == "first"
+    gateway.settled()
     return request
 
 
@@ -233,9 +251,9 @@ ANSWERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def answers():
-    with Gateway(CONFIG, good=github, route={"route": {"cluster": "upstream", "timeout": "2s"}}) as gateway:
+@pytest.fixture(scope="module", params=["local", IN_ETCD])
+def answers(request):
+    with remembering(request.param, route={"route": {"cluster": "upstream", "timeout": "2s"}}) as gateway:
         yield gateway
 
 
@@ -249,6 +267,7 @@ def test_only_what_the_upstream_took_is_a_duplicate(answers, answer, status, the
         assert answers.envoy.record(request.test_id)["status"] == status
     finally:
         answers.upstream.answer = usual
+    answers.settled()
     if then == "first":
         delivered(answers, request.again())
     else:
@@ -316,6 +335,7 @@ def test_who_leaves_in_the_middle_of_the_answer_has_delivered(answers):
         assert answers.envoy.record(request.test_id)["status"] == 200
     finally:
         answers.upstream.answer = usual
+    answers.settled()
     repeated(answers, request)
 
 
@@ -334,6 +354,7 @@ def test_while_the_first_is_on_its_way_the_second_waits(answers):
     finally:
         answers.upstream.answer = usual
     assert statuses == [200]
+    answers.settled()
     repeated(answers, request)
 
 

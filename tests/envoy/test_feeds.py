@@ -150,6 +150,7 @@ def test_after_a_fault_the_last_list_stays_and_the_log_and_a_metric_say_so(fault
     gateway.passes(to("/hooks"))
     gateway.refuses(to("/elsewhere"), "no_policy")
     # One line a fault.
+    server.answer = respond(hooks(*MOST))
     until(lambda: errors(gateway, "hooks") == len(lines(gateway, "feed hooks: ")))
 
 

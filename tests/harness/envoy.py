@@ -244,14 +244,14 @@ class Envoy:
 def bootstrap(guard_config: dict | str | None, *, upstream_port: int, hold: bool = True, option: bool | None = None,
               buffer_behind: bool | None = None, env: dict[str, str] | None = None, struct: bool = False,
               hcm: dict | None = None, route: dict | None = None, text_logs: dict[str, str | None] | None = None,
-              stats_tags: list[dict] | None = None) -> dict:
+              stats_tags: list[dict] | None = None, clusters: list[dict] | None = None) -> dict:
     """An Envoy configuration with the guard in front of one upstream.
 
     `hold` says how the request head is kept back, and sets what goes with it: the option on the filter when true, the
     buffer filter behind it when false. `option` and `buffer_behind` override those, for the tests of a wrong host.
     `struct` hands the configuration over as a Struct instead of JSON text. `hcm` and `route` are merged into the
     connection manager and the one route. `text_logs` are further access logs, by file name, each with its format or
-    with Envoy's default one. No `guard_config` at all leaves the guard out.
+    with Envoy's default one. `clusters` stand beside the upstream's. No `guard_config` at all leaves the guard out.
     """
     if isinstance(guard_config, dict):
         guard_config = {"hold_request_head": hold, **guard_config}
@@ -269,7 +269,7 @@ def bootstrap(guard_config: dict | str | None, *, upstream_port: int, hold: bool
         "static_resources": {
             "listeners": [{"name": "http", "address": _address(0), "filter_chains": [{"filters": [
                 {"name": "hcm", "typed_config": manager}]}]}],
-            "clusters": [_cluster(upstream_port)],
+            "clusters": [_cluster(upstream_port), *(clusters or [])],
         },
     })
     if GUARD == "native":

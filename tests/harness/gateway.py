@@ -13,6 +13,7 @@ from http import HTTPStatus
 from harness import client, upstream
 from harness.client import Request, Response, Send
 from harness.envoy import Envoy, bootstrap
+from harness.etcd import Etcd
 from harness.upstream import Upstream
 
 STATUS = {
@@ -53,11 +54,14 @@ class Gateway:
     """`good` makes a request that has to pass, anew each time since signatures age.
 
     `config` is the guard's, for `bootstrap` with the `options`; or a function that makes Envoy's own from the port of the
-    upstream, and then the `options` are Envoy's.
+    upstream, and then the `options` are Envoy's. An `etcd` is a cluster of that name.
     """
 
-    def __init__(self, config: dict | Callable[[int], dict], *, good: Callable[[], Request], **options: object) -> None:
-        self._config, self._good, self._options = config, good, options
+    def __init__(self, config: dict | Callable[[int], dict], *, good: Callable[[], Request], etcd: Etcd | None = None,
+                 **options: object) -> None:
+        self._config, self._good, self._options, self._etcd = config, good, options, etcd
+        if etcd:
+            options["clusters"] = [etcd.cluster()]
 
     def __enter__(self) -> "Gateway":
         with ExitStack() as stack:
@@ -72,6 +76,11 @@ class Gateway:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def settled(self) -> None:
+        """Until the memory of deliveries knows what became of them, which an etcd is told in its own time."""
+        if self._etcd:
+            self._etcd.settled()
 
     def passes_good(self) -> None:
         """The service is still up. Without the access log, which would cost every test another flush interval."""

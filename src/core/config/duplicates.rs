@@ -5,7 +5,8 @@
 
 use crate::decision::Reason;
 use crate::matcher::Match;
-use crate::memory::{DEFAULT_DELIVERIES, Layout, MOST_DELIVERIES, Terms, Then};
+use crate::memory::etcd::{Etcd, WhenUnavailable};
+use crate::memory::{DEFAULT_DELIVERIES, Layout, MOST_DELIVERIES, Store, Terms, Then};
 use crate::policy::requirement::{Requirement, State};
 use crate::policy::{Check, PolicyCheck};
 use crate::signature::field::{Field, Place};
@@ -102,11 +103,27 @@ fn id(node: &Node<'_>) -> Result<Field, ConfigError> {
     }
 }
 
+/// The bounds of `timeout_ms`, and its default: a request waits so long at most.
+const MOST_TIMEOUT: u64 = 10_000;
+const TIMEOUT: u32 = 250;
+/// The default of `prefix`.
+const PREFIX: &str = "webhook-guard/";
+/// The longest name of a cluster: the host is told it in a message whose lengths have one byte each.
+const MOST_CLUSTER: usize = 123;
+const MOST_PREFIX: usize = 128;
+
 /// Reads `memory`.
-pub(crate) fn memory(node: &Node<'_>) -> Result<Layout, ConfigError> {
-    let object = node.object(&["local"])?;
-    let local = object.required("local")?;
-    let local = local.object(&["deliveries"])?;
+pub(crate) fn memory(node: &Node<'_>) -> Result<Store, ConfigError> {
+    let object = node.object(&["local", "etcd"])?;
+    match (object.get("local"), object.get("etcd")) {
+        (Some(node), None) => local(&node).map(Store::Local),
+        (None, Some(node)) => etcd(&node).map(Store::Etcd),
+        _ => Err(node.error(Wrong::Rule(r#"must have exactly one of "local" and "etcd""#))),
+    }
+}
+
+fn local(node: &Node<'_>) -> Result<Layout, ConfigError> {
+    let local = node.object(&["deliveries"])?;
     let complaint = "must be a whole number from 1 to 4194304";
     let deliveries =
         local.get("deliveries").map(|node| node.whole(1, MOST_DELIVERIES, complaint)).transpose()?;
@@ -114,7 +131,30 @@ pub(crate) fn memory(node: &Node<'_>) -> Result<Layout, ConfigError> {
     Ok(Layout::new(deliveries.unwrap_or(DEFAULT_DELIVERIES)))
 }
 
+fn etcd(node: &Node<'_>) -> Result<Etcd, ConfigError> {
+    let object = node.object(&["cluster", "prefix", "timeout_ms", "when_unavailable"])?;
+    let name = |node: &Node<'_>, most: usize, complaint: &'static str| {
+        let name = node.filled_text()?;
+        let is_name = name.len() <= most && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_name { Ok(name.to_owned()) } else { Err(node.error(Wrong::Rule(complaint))) }
+    };
+    let complaint = "must be the name of an Envoy cluster: at most 123 visible ASCII characters";
+    let cluster = name(&object.required("cluster")?, MOST_CLUSTER, complaint)?;
+    let complaint = "must be at most 128 visible ASCII characters";
+    let prefix = object.get("prefix").map(|node| name(&node, MOST_PREFIX, complaint)).transpose()?;
+    let complaint = "must be a whole number of milliseconds from 1 to 10000";
+    let timeout = object.get("timeout_ms").map(|node| node.whole(1, MOST_TIMEOUT, complaint)).transpose()?;
+    let words = [("refuse", WhenUnavailable::Refuse), ("accept", WhenUnavailable::Accept)];
+    let when_unavailable = object.get("when_unavailable").map(|node| node.choice(&words)).transpose()?;
+    Ok(Etcd {
+        cluster,
+        prefix: prefix.unwrap_or_else(|| PREFIX.to_owned()),
+        timeout: timeout.and_then(|number| u32::try_from(number).ok()).unwrap_or(TIMEOUT),
+        when_unavailable: when_unavailable.unwrap_or_default(),
+    })
+}
+
 /// The memory of a configuration that does not say.
-pub(crate) fn default() -> Layout {
-    Layout::new(DEFAULT_DELIVERIES)
+pub(crate) fn default() -> Store {
+    Store::Local(Layout::new(DEFAULT_DELIVERIES))
 }

@@ -1,4 +1,5 @@
-//! What surrounds a configuration: the option that holds the head, its variables, the policy for failures.
+//! What surrounds a configuration: the option that holds the head, its variables, the policy for failures, the cluster of
+//! its memory.
 //!
 //! Responsible for what makes a good configuration unsafe or useless in its gateway (README, "Load it into the Envoy
 //! that you have"; Envoy's wasm.proto, Istio's WasmPlugin, Envoy Gateway's EnvoyExtensionPolicy).
@@ -30,6 +31,36 @@ pub(super) fn look_around(plugin: &Plugin, files: &[File], findings: &mut Findin
     }
     hold(plugin, around, files, findings);
     variables(plugin, around, findings);
+    memory(plugin, files, findings);
+}
+
+/// Whether the cluster through which an etcd is asked is there, and speaks HTTP/2. Where no file has clusters, a control
+/// plane has them.
+fn memory(plugin: &Plugin, files: &[File], findings: &mut Findings<'_>) {
+    let name = plugin.tree.as_ref().and_then(|tree| tree.path(&["memory", "etcd", "cluster"]));
+    let Some((name, text)) = name.and_then(|name| Some((name, name.text()?))) else { return };
+    let documents = files.iter().flat_map(|file| &file.documents);
+    let lists = documents.flat_map(Tree::all).filter_map(|tree| tree.get("clusters"));
+    let clusters: Vec<&Tree> = lists.flat_map(Tree::items).collect();
+    if clusters.is_empty() {
+        return;
+    }
+    let found = clusters.iter().find(|cluster| cluster.get("name").and_then(Tree::text) == Some(text));
+    match found {
+        None => {
+            let complaint = format!(
+                "no cluster {text:?} is among these files: every delivery would get 503 memory_unavailable"
+            );
+            findings.warn("memory-cluster", name.at, complaint);
+        }
+        Some(cluster) if cluster.all().iter().all(|tree| tree.get("http2_protocol_options").is_none()) => {
+            let complaint = format!(
+                "the cluster {text:?} has no `http2_protocol_options`, without which etcd understands no call"
+            );
+            findings.warn("memory-cluster", cluster.at, complaint);
+        }
+        Some(_) => {}
+    }
 }
 
 fn opened(holder: Holder, around: &Tree) -> Option<&Tree> {
