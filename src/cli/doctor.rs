@@ -35,6 +35,7 @@ use std::sync::Arc;
 use webhook_guard_core::catalogue::Way;
 use webhook_guard_core::config::{self, ConfigError};
 use webhook_guard_core::decision::Reason;
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::policy::{Check, PolicyCheck};
 
 #[derive(Debug, Args)]
@@ -241,7 +242,7 @@ fn judge_leaf(leaf: &PolicyCheck, delivery: &Delivery) -> Result<(), Reason> {
     match &leaf.check {
         Check::Signature(check) => judge_signature(check, delivery, delivery.now).map(drop),
         Check::Token(check) => delivery.with_facts(delivery.now, |facts| check.judge(facts)).map(drop),
-        Check::Source(check) => check.judge(None),
+        Check::Source(check) => check.judge(None, &Lists::default(), delivery.now),
         Check::Certificate(check) => check.judge(None),
     }
 }

@@ -6,8 +6,10 @@
 
 use crate::input::capture::Capture;
 use std::ops::ControlFlow;
+use webhook_guard_core::config::Configuration;
 use webhook_guard_core::decision::Decision;
-use webhook_guard_core::policy::{AfterHeaders, PolicySet};
+use webhook_guard_core::feed::Lists;
+use webhook_guard_core::policy::AfterHeaders;
 use webhook_guard_core::request::{ClientCertificate, Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 
@@ -38,14 +40,16 @@ impl<'c> Circumstances<'c> {
     }
 }
 
-/// What becomes of the request; nothing where no policy governs it and such requests are left alone.
+/// What becomes of the request; nothing where no policy governs it and such requests are left alone. Of the configuration's
+/// feeds only the initial lists are known here.
 pub(crate) fn judge(
-    policies: &PolicySet,
+    configuration: &Configuration,
     capture: &Capture,
     circumstances: Circumstances<'_>,
 ) -> Option<Decision> {
     let headers = capture.headers();
-    match policies.open(&circumstances.facts(&headers, !capture.body.is_empty())).step {
+    let facts = circumstances.facts(&headers, !capture.body.is_empty());
+    match configuration.policies.open(&facts, &Lists::new(&configuration.feeds)).step {
         AfterHeaders::Leave => None,
         AfterHeaders::Settled(decision) => Some(decision),
         AfterHeaders::AwaitBody(check) => Some(match check.update(&capture.body) {

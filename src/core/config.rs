@@ -5,6 +5,7 @@
 
 mod client_certificate;
 mod duplicates;
+mod feeds;
 mod handshake;
 mod policy;
 mod record;
@@ -15,11 +16,14 @@ mod signature;
 pub use crate::vocabulary::{ConfigError, Warning, Wrong};
 
 use crate::budget::{Budget, DEFAULT_HELD_BYTES};
+use crate::feed::Feed;
 use crate::matcher::{Match, PathPattern};
 use crate::memory::Store;
 use crate::policy::PolicySet;
 use crate::secret::Fingerprint;
 use crate::vocabulary::{Faults, Json, Node};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The bounds of `held_bytes`. V8 ends a VM at 1 GiB, of which a form at its end may take as much once more.
 const LEAST_HELD_BYTES: u64 = 4 << 10;
@@ -34,6 +38,8 @@ pub struct Configuration {
     pub hold_request_head: bool,
     /// The `filter_metadata` namespace in which a route names its policy.
     pub policy_namespace: String,
+    /// The address lists that are fetched.
+    pub feeds: Arc<[Feed]>,
     /// Where deliveries are remembered.
     pub memory: Store,
     /// What is allowed but worth a second look.
@@ -54,6 +60,10 @@ pub(crate) struct Reader<'e> {
     /// The secret keys of all signatures so far, and how many signatures there were.
     keys: Vec<SigningKey>,
     signatures: usize,
+    /// The address feeds, whether these are all, and which of them are used so far.
+    feeds: Vec<Feed>,
+    has_all_feeds: bool,
+    used_feeds: BTreeSet<usize>,
 }
 
 /// A secret key of a signature check.
@@ -93,7 +103,11 @@ impl Reader<'_> {
     }
 
     fn warn(&mut self, node: &Node<'_>, code: &'static str, text: &'static str) {
-        self.warnings.push(Warning { at: node.at().to_owned(), code, text });
+        self.warn_at(node.at(), code, text);
+    }
+
+    fn warn_at(&mut self, at: &str, code: &'static str, text: &'static str) {
+        self.warnings.push(Warning { at: at.to_owned(), code, text });
     }
 }
 
@@ -177,6 +191,9 @@ pub fn read_with(bytes: &[u8], sources: &SecretSources<'_>) -> Result<Configurat
         rule: None,
         keys: Vec::new(),
         signatures: 0,
+        feeds: Vec::new(),
+        has_all_feeds: true,
+        used_feeds: BTreeSet::new(),
     };
     let configuration = Json::read(bytes).and_then(|root| whole(&Node::root(&root, &faults), &mut reader));
     let warnings = reader.warnings;
@@ -202,6 +219,7 @@ fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, Conf
         "held_bytes",
         "environment",
         "memory",
+        "feeds",
     ];
     let top = root.object(&keys)?;
     let leave_unmatched =
@@ -220,6 +238,11 @@ fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, Conf
     let memory = root.keep(memory).unwrap_or_else(duplicates::default);
     let budget = Budget::new(reader.held_bytes);
     reader.environment = top.get("environment").and_then(|node| node.keep(secret::variables(&node)));
+    let feeds_node = top.get("feeds");
+    if let Some(node) = &feeds_node {
+        reader.has_all_feeds = false;
+        node.keep(feeds::read(node, reader));
+    }
     let mut policies = PolicySet::new(leave_unmatched.unwrap_or(false), budget);
     for node in top.required("policies")?.list()? {
         let Some(policy) = node.keep(policy::read(&node, reader)).flatten() else { continue };
@@ -232,11 +255,15 @@ fn whole(root: &Node<'_>, reader: &mut Reader<'_>) -> Result<Configuration, Conf
         }
     }
     reader.keep_answering_keys_apart();
+    if let Some(node) = &feeds_node {
+        feeds::warn_of_unused(node, reader);
+    }
     Ok(Configuration {
         policies,
         hold_request_head: hold_request_head.unwrap_or(true),
         policy_namespace: policy_namespace.unwrap_or_default(),
         memory,
+        feeds: std::mem::take(&mut reader.feeds).into(),
         warnings: Vec::new(),
     })
 }

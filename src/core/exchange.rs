@@ -22,6 +22,7 @@
 use crate::budget::Share;
 use crate::config::Configuration;
 use crate::decision::{Decision, Reason, Record, Repeat, Verdict};
+use crate::feed::Lists;
 use crate::memory::etcd::{Answer, Call, Claiming, Etcd, Progress, WhenUnavailable};
 use crate::memory::{Claim, Claimed, Delivery, Response, Settlement, Store};
 use crate::policy::{AfterHeaders, BodyCheck, Edits, HeadersOutcome, Mode, Policy, is_identity};
@@ -180,13 +181,13 @@ impl Exchange {
         }
     }
 
-    /// The headers have come.
-    pub fn headers(&mut self, facts: &Facts<'_>) -> Acts {
+    /// The headers have come. `lists` are those of the configuration's feeds as they are now.
+    pub fn headers(&mut self, facts: &Facts<'_>, lists: &Lists) -> Acts {
         self.now = facts.now;
         self.request_id = reply::request_id(facts.headers.first(b"x-request-id")).to_owned();
         self.route_policy = facts.route_policy.map(<[u8]>::to_vec);
         let holds = self.configuration.hold_request_head;
-        let HeadersOutcome { edits, step, policy } = self.configuration.policies.open(facts);
+        let HeadersOutcome { edits, step, policy } = self.configuration.policies.open(facts, lists);
         self.tells_identity = policy.as_ref().is_some_and(|policy| policy.tells_identity(holds));
         self.policy.clone_from(&policy);
         let headers = self.begin_record(facts);

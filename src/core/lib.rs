@@ -9,7 +9,7 @@
 //!                   Configuration { policies: PolicySet, .. } ──────────────┐ shared by all requests
 //!                                                                           │
 //!  headers          Facts { headers, source, route_policy, now, .. }        ▼
-//!                       └────────────► Exchange::headers ──► PolicySet::open(&facts)
+//!  feeds            Lists ─┴──────────► Exchange::headers ──► PolicySet::open(&facts, &lists)
 //!                                          │                     │  choose a policy: route, path, host, method
 //!                                          │                     │  the cheapest first: source_ip, client_certificate, token, signature
 //!                                          ▼                     ▼
@@ -36,12 +36,14 @@
 //! The core is pure: time, address and environment are arguments, verdicts are values. It never logs, replies, counts,
 //! reads a clock or the environment.
 
+pub mod address;
 pub mod budget;
 pub mod catalogue;
 pub mod check;
 pub mod config;
 pub mod decision;
 pub mod exchange;
+pub mod feed;
 pub mod handshake;
 pub mod matcher;
 pub mod memory;

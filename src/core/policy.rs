@@ -18,6 +18,7 @@ use crate::check::client_certificate::CertificateCheck;
 use crate::check::source_ip::AddressCheck;
 use crate::check::token::{TokenCheck, TokenPlace};
 use crate::decision::{CheckKind, Decision, Denial, Outcome, Pass, Reason, Verdict};
+use crate::feed::Lists;
 use crate::handshake::Handshake;
 use crate::matcher::Match;
 use crate::memory::{Claimed, Terms, Then};
@@ -182,8 +183,8 @@ fn is_tunnel(facts: &Facts<'_>) -> bool {
 
 impl Policy {
     /// Judges a request that this policy governs by its headers.
-    fn open(self: &Arc<Self>, facts: &Facts<'_>, budget: &Budget) -> HeadersOutcome {
-        let step = Evaluation::new(self, facts).headers(facts, budget);
+    fn open(self: &Arc<Self>, facts: &Facts<'_>, lists: &Lists, budget: &Budget) -> HeadersOutcome {
+        let step = Evaluation::new(self, facts).headers(facts, lists, budget);
         HeadersOutcome { edits: self.edits(facts), step, policy: Some(self.clone()) }
     }
 
@@ -202,11 +203,11 @@ impl Policy {
     }
 
     /// Judges a request that only a handshake can be, by its method.
-    fn answer_handshake(self: &Arc<Self>, facts: &Facts<'_>) -> HeadersOutcome {
+    fn answer_handshake(self: &Arc<Self>, facts: &Facts<'_>, lists: &Lists) -> HeadersOutcome {
         let mut evaluation = Evaluation::new(self, facts);
         evaluation.path = Outcome::Pass;
         let step = match evaluation.unsigned_handshake(facts) {
-            Some(candidate) => evaluation.answer_handshake(facts, candidate),
+            Some(candidate) => evaluation.answer_handshake(facts, lists, candidate),
             None => AfterHeaders::Settled(evaluation.settle(Err(Reason::HandshakeRefused))),
         };
         HeadersOutcome { edits: self.edits(facts), step, policy: Some(self.clone()) }

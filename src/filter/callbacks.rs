@@ -4,6 +4,7 @@
 //! here; what fails on the way is told as a fault, and a request of which nothing is known is paused.
 
 use crate::etcd::{self, Told};
+use crate::feeds::Feeds;
 use crate::hold::{self, Holding};
 use crate::hostcalls::{self, Buffer, Fault, Map};
 use crate::memory::Memory;
@@ -52,6 +53,8 @@ struct Guard {
     holding: Holding,
     /// Where deliveries are remembered, if any are.
     memory: Remembered,
+    /// The configuration's address feeds.
+    feeds: Feeds,
     /// How often there is a tick, in milliseconds; never at 0.
     tick: Cell<u32>,
 }
@@ -70,6 +73,13 @@ struct Root {
 }
 
 impl Context for Root {
+    /// A feed has been fetched, or could not be.
+    fn on_http_call_response(&mut self, call: u32, headers: usize, body_size: usize, _trailers: usize) {
+        if let (Some(guard), Ok(now)) = (&self.guard, now()) {
+            guard.feeds.answered(call, headers > 0, body_size, now, &guard.metrics);
+        }
+    }
+
     /// The answer to a call that settles claims.
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         if let (Some(guard), Ok(now)) = (&self.guard, now()) {
@@ -107,6 +117,7 @@ impl RootContext for Root {
         let (Some(guard), Ok(now)) = (&self.guard, now()) else { return };
         // First what is this context's own: to refuse a request makes another one effective.
         etcd::flush(now);
+        guard.feeds.tick(now, &guard.metrics);
         if !guard.holding.is_proven() {
             guard.refuse_stuck(now);
         }
@@ -142,6 +153,7 @@ fn configure() -> Result<Guard, String> {
     };
     let (metrics, holding) = (Metrics::default(), Holding::default());
     let configuration = Arc::new(configuration);
+    let feeds = Feeds::new(configuration.feeds.clone());
     let tick = Cell::new(0);
     Ok(Guard {
         configuration,
@@ -151,6 +163,7 @@ fn configure() -> Result<Guard, String> {
         metrics,
         holding,
         memory,
+        feeds,
         tick,
     })
 }
@@ -251,7 +264,7 @@ impl Guard {
             now: now()?,
             ends_with_headers: end_of_stream,
         };
-        let acts = exchange.headers(&facts);
+        let acts = exchange.headers(&facts, &self.feeds.lists());
         let is_held = matches!(acts.next, Next::Pause);
         let action = self.act(exchange, acts)?;
         if is_held && exchange.is_reading() {
@@ -389,11 +402,15 @@ impl Guard {
     /// Asks for ticks as often as there is something to look after.
     fn schedule(&self) {
         let is_watching = self.configuration.hold_request_head && !self.holding.is_proven();
-        self.tick_every(match &self.memory {
+        let tick = match &self.memory {
             Remembered::InEtcd(_) if !etcd::is_idle() => etcd::RETRY_TICK,
             Remembered::InEtcd(_) => etcd::IDLE_TICK.min(hold::TICK),
             Remembered::Nowhere | Remembered::Locally(_) if is_watching => hold::TICK,
             Remembered::Nowhere | Remembered::Locally(_) => 0,
+        };
+        self.tick_every(match (tick, self.feeds.tick_period()) {
+            (0, tick) | (tick, 0) => tick,
+            (tick, of_feeds) => tick.min(of_feeds),
         });
     }
 

@@ -4,7 +4,9 @@
 //! no status can panic (the SDK panics on any it does not expect, and unwraps UTF-8 that an attacker controls).
 #![expect(unsafe_code, reason = "the one module that calls the host's C functions")]
 
+use proxy_wasm::types::Status;
 use std::ptr::null_mut;
+use std::time::Duration;
 
 /// The host refused a call.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,7 @@ pub(super) struct Fault;
 pub(super) enum Map {
     RequestHeaders,
     RequestTrailers,
+    CallResponseHeaders,
 }
 
 impl Map {
@@ -22,6 +25,7 @@ impl Map {
         match self {
             Self::RequestHeaders => 0,
             Self::RequestTrailers => 1,
+            Self::CallResponseHeaders => 6,
         }
     }
 }
@@ -30,6 +34,7 @@ impl Map {
 #[derive(Clone, Copy)]
 pub(super) enum Buffer {
     RequestBody,
+    CallResponseBody,
     /// The message of the gRPC answer that is being told.
     GrpcAnswer,
     PluginConfiguration,
@@ -39,6 +44,7 @@ impl Buffer {
     const fn number(self) -> u32 {
         match self {
             Self::RequestBody => 0,
+            Self::CallResponseBody => 4,
             Self::GrpcAnswer => 5,
             Self::PluginConfiguration => 7,
         }
@@ -49,6 +55,7 @@ impl Buffer {
 #[derive(Clone, Copy)]
 pub(super) enum Metric {
     Counter,
+    Gauge,
     Histogram,
 }
 
@@ -56,6 +63,7 @@ impl Metric {
     const fn number(self) -> u32 {
         match self {
             Self::Counter => 0,
+            Self::Gauge => 1,
             Self::Histogram => 2,
         }
     }
@@ -239,6 +247,35 @@ pub(super) fn set_shared_data(key: &str, value: &[u8], compare: u32) -> Result<S
     }
 }
 
+/// Sets a value of the shared data, whatever stands there.
+pub(super) fn replace_shared_data(key: &str, value: &[u8]) -> Result<(), Fault> {
+    match set_shared_data(key, value, 0)? {
+        Swap::Done => Ok(()),
+        Swap::Mismatch => Err(Fault),
+    }
+}
+
+/// Why a request was not sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NotSent {
+    /// The host has no cluster of that name.
+    NoCluster,
+    /// It has, and sends nothing there.
+    Refused,
+}
+
+/// Sends a request without a body to a cluster; its answer comes to `on_http_call_response` with this number. This is the
+/// SDK's call: it panics when an answer comes that it knows nothing of. The statuses that it expects are all that Envoy has
+/// (`source/extensions/common/wasm/context.cc`, `Context::httpCall`).
+pub(super) fn call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32, NotSent> {
+    let sent =
+        proxy_wasm::hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), timeout);
+    sent.map_err(|status| match status {
+        Status::BadArgument => NotSent::NoCluster,
+        _ => NotSent::Refused,
+    })
+}
+
 /// Whether debug lines are wanted just now: Envoy's `wasm` logger, whose level changes live.
 pub(super) fn is_debug() -> bool {
     let mut level = u32::MAX;
@@ -262,7 +299,7 @@ pub(super) fn increment(id: u32, number: u64) -> Result<(), Fault> {
     done(unsafe { proxy_increment_metric(id, number) })
 }
 
-/// Adds a value to a histogram.
+/// Adds a value to a histogram, or makes it the value of a gauge.
 pub(super) fn record(id: u32, value: u64) -> Result<(), Fault> {
     // SAFETY: no pointer is passed.
     done(unsafe { proxy_record_metric(id, value) })

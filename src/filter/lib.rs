@@ -7,6 +7,7 @@
 
 mod callbacks;
 mod etcd;
+mod feeds;
 mod hold;
 mod hostcalls;
 mod memory;

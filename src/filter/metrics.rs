@@ -1,4 +1,4 @@
-//! Counters and the histogram.
+//! Counters, gauges and the histogram.
 //!
 //! Responsible for their names, with labels in the form that Istio's bootstrap and our `stats_tags` cut out:
 //! `policy=.=github;.;…;.;webhook_guard_requests_total`. A metric is defined when it is first counted and kept; names
@@ -23,6 +23,7 @@ pub(super) struct Metrics {
     secrets: Counters<(Option<Arc<str>>, Arc<str>)>,
     deliveries: Counters<(Option<Arc<str>>, &'static str)>,
     forgotten: Counters<()>,
+    feeds: Counters<(Arc<str>, &'static str)>,
     body_bytes: Cell<Option<u32>>,
 }
 
@@ -56,6 +57,23 @@ impl Metrics {
 }
 
 impl Metrics {
+    /// Counts a fetch of a feed that failed.
+    pub(super) fn count_feed_error(&self, feed: &Arc<str>) {
+        let name = "webhook_guard_feed_errors_total";
+        counted(&self.feeds, (feed.clone(), name), 1, || format!("feed=.={feed};.;{name}"));
+    }
+
+    /// Sets a gauge of a feed. Every worker sets it, to the same.
+    pub(super) fn set_feed_gauge(&self, feed: &Arc<str>, name: &'static str, value: u64) {
+        let mut gauges = self.feeds.borrow_mut();
+        let define = || hostcalls::define_metric(Metric::Gauge, &format!("feed=.={feed};.;{name}")).ok();
+        let known = gauges.get(&(feed.clone(), name)).copied();
+        if let Some(id) = known.or_else(define) {
+            hostcalls::record(id, value).unwrap_or_default();
+            gauges.insert((feed.clone(), name), id);
+        }
+    }
+
     /// Counts what the memory of deliveries said, or was told.
     pub(super) fn count_delivery(&self, policy: Option<&Arc<str>>, outcome: &'static str) {
         let name = policy.map_or(NO_POLICY, Arc::as_ref);

@@ -10,9 +10,9 @@ use crate::callbacks::{self, Flow, Guard, Plugin, Request};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use webhook_guard_core::request::Headers;
 
 /// What the module says it was built for. An Envoy of the same or the next minor version takes it silently, others warn;
@@ -148,6 +148,8 @@ impl Attribute {
 const ROUTE: u32 = 1;
 /// `envoy_dynamic_module_type_metrics_result`, `…_http_callout_init_result` and `…_http_callout_result`: success.
 const SUCCESS: u32 = 0;
+/// `envoy_dynamic_module_type_http_callout_init_result`: there is no such cluster.
+const CLUSTER_NOT_FOUND: u32 = 2;
 
 unsafe extern "C" {
     fn envoy_dynamic_module_callback_log(level: u32, message: Buffer);
@@ -165,6 +167,20 @@ unsafe extern "C" {
         labels: *const Buffer,
         label_count: usize,
         id: *mut usize,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_config_define_gauge(
+        config: *mut c_void,
+        name: Buffer,
+        labels: *const Buffer,
+        label_count: usize,
+        id: *mut usize,
+    ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_set_gauge(
+        stream: *mut c_void,
+        id: usize,
+        labels: *const Buffer,
+        label_count: usize,
+        value: u64,
     ) -> u32;
     fn envoy_dynamic_module_callback_http_filter_increment_counter(
         stream: *mut c_void,
@@ -272,6 +288,26 @@ unsafe extern "C" {
     fn envoy_dynamic_module_callback_http_filter_config_scheduler_delete(scheduler: *mut c_void);
 }
 
+type Record = unsafe extern "C" fn(*mut c_void, usize, *const Buffer, usize, u64) -> u32;
+
+/// Functions that not every host has: a library that calls them by name is not loaded by one that lacks them.
+static INCREMENT_COUNTER: LazyLock<Option<Record>> =
+    LazyLock::new(|| find(c"envoy_dynamic_module_callback_http_filter_config_increment_counter"));
+static SET_GAUGE: LazyLock<Option<Record>> =
+    LazyLock::new(|| find(c"envoy_dynamic_module_callback_http_filter_config_set_gauge"));
+
+fn find(name: &CStr) -> Option<Record> {
+    unsafe extern "C" {
+        fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+    }
+    // SAFETY: null is `RTLD_DEFAULT` (glibc, dlfcn.h): all that the process has. The name is one of the host's, whose functions
+    // of that name have that form (abi.h of Envoy 1.40).
+    unsafe {
+        let found = dlsym(null_mut(), name.as_ptr());
+        (!found.is_null()).then(|| std::mem::transmute::<*mut c_void, Record>(found))
+    }
+}
+
 /// Writes a line to Envoy's log, under its component `dynamic_modules`, which all dynamic modules share.
 pub(crate) fn log(level: LogLevel, line: &str) {
     let line = format!("webhook_guard: {line}");
@@ -289,6 +325,7 @@ pub(crate) fn is_logged(level: LogLevel) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) enum Metric {
     Counter,
+    Gauge,
     Histogram,
 }
 
@@ -310,7 +347,7 @@ type CallOut = unsafe extern "C" fn(*mut c_void, *mut u64, Buffer, *const Header
 impl Callout<'_> {
     /// # Safety
     /// The caller is what `call_out` expects.
-    unsafe fn make(&self, caller: *mut c_void, call_out: CallOut) -> Result<u64, Fault> {
+    unsafe fn make(&self, caller: *mut c_void, call_out: CallOut) -> Result<u64, NotCalled> {
         let of = |text: &str| Buffer::of(text.as_bytes());
         let headers: Vec<Header> =
             self.headers.iter().map(|(name, value)| Header { name: of(name), value: of(value) }).collect();
@@ -321,8 +358,21 @@ impl Callout<'_> {
             let timeout = u64::from(self.timeout);
             call_out(caller, &raw mut id, cluster, headers.as_ptr(), headers.len(), body, timeout)
         };
-        if result == SUCCESS { Ok(id) } else { Err(Fault) }
+        match result {
+            SUCCESS => Ok(id),
+            CLUSTER_NOT_FOUND => Err(NotCalled::NoCluster),
+            _ => Err(NotCalled::Refused),
+        }
     }
+}
+
+/// Why a [`Callout`] was not made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NotCalled {
+    /// The host has no cluster of that name.
+    NoCluster,
+    /// It has, and sends nothing there.
+    Refused,
 }
 
 /// What came of a [`Callout`].
@@ -401,15 +451,31 @@ impl HostConfiguration {
     }
 
     /// Makes a request, on the main thread, and gives its id.
-    pub(crate) fn call_out(&self, callout: &Callout<'_>) -> Result<u64, Fault> {
+    pub(crate) fn call_out(&self, callout: &Callout<'_>) -> Result<u64, NotCalled> {
         // SAFETY: the caller is a configuration.
         unsafe { callout.make(self.0, envoy_dynamic_module_callback_http_filter_config_http_callout) }
+    }
+
+    /// Adds to a counter, or sets a gauge, without a request. False where the host can do that for requests only: the
+    /// functions for it came after Envoy 1.38.
+    pub(crate) fn record(&self, kind: Metric, id: usize, labels: &[&str], value: u64) -> bool {
+        let record = match kind {
+            Metric::Counter => &INCREMENT_COUNTER,
+            Metric::Gauge => &SET_GAUGE,
+            Metric::Histogram => return false,
+        };
+        let Some(record) = *LazyLock::force(record) else { return false };
+        let labels: Vec<Buffer> = labels.iter().map(|label| Buffer::of(label.as_bytes())).collect();
+        // SAFETY: the host reads the labels during the call only. A metric that it refuses decides nothing.
+        unsafe { record(self.0, id, labels.as_ptr(), labels.len(), value) };
+        true
     }
 
     /// The id of a metric with these labels.
     pub(crate) fn define(&self, kind: Metric, name: &str, labels: &[&str]) -> Result<usize, Fault> {
         let define = match kind {
             Metric::Counter => envoy_dynamic_module_callback_http_filter_config_define_counter,
+            Metric::Gauge => envoy_dynamic_module_callback_http_filter_config_define_gauge,
             Metric::Histogram => envoy_dynamic_module_callback_http_filter_config_define_histogram,
         };
         let labels: Vec<Buffer> = labels.iter().map(|label| Buffer::of(label.as_bytes())).collect();
@@ -590,10 +656,11 @@ impl Stream<'_> {
         unsafe { envoy_dynamic_module_callback_http_set_filter_state_bytes(self.stream, name, value) }
     }
 
-    /// Adds one to a counter, or a value to a histogram.
+    /// Adds to a counter, adds a value to a histogram, or makes it that of a gauge.
     pub(crate) fn record(&self, kind: Metric, id: usize, labels: &[&str], value: u64) {
         let record = match kind {
             Metric::Counter => envoy_dynamic_module_callback_http_filter_increment_counter,
+            Metric::Gauge => envoy_dynamic_module_callback_http_filter_set_gauge,
             Metric::Histogram => envoy_dynamic_module_callback_http_filter_record_histogram_value,
         };
         let mut buffers = [Buffer::NONE; 3];
@@ -608,6 +675,7 @@ impl Stream<'_> {
     pub(crate) fn call_out(&self, callout: &Callout<'_>) -> Result<u64, Fault> {
         // SAFETY: the caller is a stream.
         unsafe { callout.make(self.stream, envoy_dynamic_module_callback_http_filter_http_callout) }
+            .map_err(|_| Fault)
     }
 
     /// Lets the request go on. The host may end it, and call its hooks, before this returns.
@@ -821,12 +889,16 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
 
 /// What was scheduled is due.
 #[unsafe(no_mangle)]
-extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
+unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
     host: *mut c_void,
-    _plugin: *const Plugin,
+    plugin: *const Plugin,
     _event: u64,
 ) {
-    callbacks::scheduled(&HostConfiguration(host));
+    if !plugin.is_null() {
+        // SAFETY: the host holds the configuration while it calls this hook.
+        let plugin = unsafe { counted(plugin) };
+        callbacks::scheduled(&HostConfiguration(host), &plugin);
+    }
 }
 
 /// The answer to a request that a configuration made.

@@ -7,6 +7,7 @@ use crate::abi::{
     self, Attribute, Body, CalloutAnswer, Fault, HostConfiguration, LogLevel, Map, Scheduler, Stream,
 };
 use crate::etcd;
+use crate::feeds::{self, Feeds};
 use crate::memory::Memory;
 use crate::metrics::{self, Metrics};
 use crate::secrets;
@@ -45,6 +46,8 @@ pub(crate) struct Guard {
     needs_client_certificate: bool,
     /// Where deliveries are remembered, if any are.
     memory: Remembered,
+    /// Its address feeds.
+    feeds: Arc<Feeds>,
 }
 
 /// Where the deliveries of a configuration are remembered.
@@ -84,6 +87,7 @@ pub(crate) fn new_plugin(host: &HostConfiguration, bytes: &[u8]) -> Option<Arc<P
         let guard = configure(bytes)?;
         let scheduler = Arc::new(host.scheduler());
         etcd::register(&scheduler);
+        feeds::register(&scheduler);
         Ok(Plugin { guard, metrics, _scheduler: scheduler })
     });
     accepted(made).map(Arc::new)
@@ -121,8 +125,9 @@ fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
             Remembered::InEtcd(etcd.clone())
         }
     };
+    let feeds = Feeds::new(configuration.feeds.clone())?;
     let configuration = Arc::new(configuration);
-    Ok(Arc::new(Guard { configuration, needs_source, needs_client_certificate, memory }))
+    Ok(Arc::new(Guard { configuration, needs_source, needs_client_certificate, memory, feeds }))
 }
 
 /// Makes a request; nothing where that fails, and the host ends it.
@@ -169,14 +174,21 @@ pub(crate) fn called_out(stream: &Stream<'_>, request: &RefCell<Request>, answer
 }
 
 /// What was scheduled is due, on the main thread.
-pub(crate) fn scheduled(host: &HostConfiguration) {
-    guarded(|| now().map(|now| etcd::flush(host, now)).unwrap_or_default()).unwrap_or_default();
+pub(crate) fn scheduled(host: &HostConfiguration, plugin: &Plugin) {
+    let due = |now| {
+        etcd::flush(host, now);
+        feeds::tick(host, &plugin.metrics, now);
+    };
+    guarded(|| now().map(due).unwrap_or_default()).unwrap_or_default();
 }
 
 /// The answer has come to a request that a configuration made, on the main thread.
 pub(crate) fn configuration_called_out(host: &HostConfiguration, id: u64, answer: Option<&CalloutAnswer>) {
-    guarded(|| now().map(|now| etcd::answered(host, id, answer, now)).unwrap_or_default())
-        .unwrap_or_default();
+    let answered = |now| {
+        etcd::answered(host, id, answer, now);
+        feeds::answered(host, id, answer, now);
+    };
+    guarded(|| now().map(answered).unwrap_or_default()).unwrap_or_default();
 }
 
 /// Runs a hook of a request. Where it fails, or panics, the request is refused; where even that fails, it is stopped.
@@ -214,7 +226,7 @@ impl Request {
             now: now()?,
             ends_with_headers: end_of_stream,
         };
-        let acts = exchange.headers(&facts);
+        let acts = exchange.headers(&facts, &guard.feeds.lists());
         #[cfg(feature = "panic-for-tests")]
         panic_where_asked(&headers, b"headers");
         self.act(stream, acts)

@@ -3,7 +3,7 @@
 //! Responsible for gRPC over the HTTP requests that the host makes for a module, and for the claims that are to be settled:
 //! those of all workers wait here until the main thread carries them, many at a time.
 
-use crate::abi::{self, Callout, CalloutAnswer, Fault, HostConfiguration, LogLevel, Scheduler};
+use crate::abi::{self, Callout, CalloutAnswer, HostConfiguration, LogLevel, Scheduler};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -121,7 +121,7 @@ pub(crate) fn flush(host: &HostConfiguration, now: Millis) {
         let mut stores = stores();
         match made {
             Ok(id) => drop(stores.calls.insert((host.id(), id), etcd)),
-            Err(Fault) => stores.answered(&etcd, Answer::Status(UNAVAILABLE), now),
+            Err(_) => stores.answered(&etcd, Answer::Status(UNAVAILABLE), now),
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Responsible for the binding between Envoy and the core: [`abi`] has the host's functions and the hooks that it calls,
 //! [`callbacks`] tells an `Exchange` of the core what the host tells and carries out what it answers, [`secrets`] reads
-//! the environment and files, [`memory`] and [`etcd`] remember deliveries,
+//! the environment and files, [`memory`] and [`etcd`] remember deliveries, [`feeds`] fetches address lists,
 //! [`metrics`] counts, [`unwind`] keeps a panic from ending Envoy. Nothing is decided here.
 
 mod abi;
 mod callbacks;
 mod etcd;
+mod feeds;
 mod memory;
 mod metrics;
 mod secrets;

@@ -1,8 +1,9 @@
-//! Counters and the histogram.
+//! Counters, gauges and the histogram.
 //!
 //! Responsible for their names and labels, which Envoy keeps as real labels: no `stats_tags` are needed to read them.
 
 use crate::abi::{Fault, HostConfiguration, Metric, Stream};
+use crate::feeds::{self, Tale};
 use std::sync::atomic::{AtomicU64, Ordering};
 use webhook_guard_core::decision::Decision;
 
@@ -27,6 +28,9 @@ pub(crate) struct Metrics {
     rejected: usize,
     deliveries: usize,
     forgotten: usize,
+    feed_errors: usize,
+    feed_age: usize,
+    feed_prefixes: usize,
 }
 
 impl Metrics {
@@ -50,7 +54,33 @@ impl Metrics {
                 &["policy", "outcome"],
             )?,
             forgotten: host.define(Metric::Counter, "webhook_guard_memory_forgotten_total", &[])?,
+            feed_errors: host.define(Metric::Counter, "webhook_guard_feed_errors_total", &["feed"])?,
+            feed_age: host.define(Metric::Gauge, "webhook_guard_feed_age_seconds", &["feed"])?,
+            feed_prefixes: host.define(Metric::Gauge, "webhook_guard_feed_prefixes", &["feed"])?,
             rejected: host.define(Metric::Counter, "webhook_guard_config_rejected_total", &[])?,
+        })
+    }
+
+    /// Tells the state of the feeds without a request; false where the host can be told for requests only.
+    pub(crate) fn tell_feeds(&self, host: &HostConfiguration) -> bool {
+        self.feeds(|kind, id, labels, value| host.record(kind, id, labels, value))
+    }
+
+    /// Tells the state of the feeds, where a request has to do it.
+    pub(crate) fn tell_feeds_for(&self, stream: &Stream<'_>) {
+        if feeds::are_untold() {
+            self.feeds(|kind, id, labels, value| {
+                stream.record(kind, id, labels, value);
+                true
+            });
+        }
+    }
+
+    fn feeds(&self, record: impl Fn(Metric, usize, &[&str], u64) -> bool) -> bool {
+        feeds::tell(|feed, tale| match tale {
+            Tale::Errors(number) => record(Metric::Counter, self.feed_errors, &[feed], number),
+            Tale::Age(seconds) => record(Metric::Gauge, self.feed_age, &[feed], seconds),
+            Tale::Prefixes(number) => record(Metric::Gauge, self.feed_prefixes, &[feed], number),
         })
     }
 
@@ -80,6 +110,7 @@ impl Metrics {
         if let Some(bytes) = decision.record.body_bytes {
             stream.record(Metric::Histogram, self.body_bytes, &[], bytes);
         }
+        self.tell_feeds_for(stream);
         if REJECTED.load(Ordering::Relaxed) > 0 {
             stream.record(Metric::Counter, self.rejected, &[], REJECTED.swap(0, Ordering::Relaxed));
         }

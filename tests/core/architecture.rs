@@ -66,7 +66,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("p256", &["core/signature/public_key.rs"]),
     ("rsa", &["core/signature/public_key.rs"]),
     ("subtle", &["core/secret.rs"]),
-    ("ipnet", &["core/check/source_ip.rs", "core/config/requirement.rs"]),
+    ("ipnet", &["core/address.rs", "core/feed/list.rs"]),
     ("httpdate", &["core/signature/timestamp.rs"]),
     ("OffsetDateTime", &["core/signature/timestamp.rs"]),
     ("SystemTime", &["native/callbacks.rs"]),

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use webhook_guard_core::config;
 use webhook_guard_core::decision::{Decision, Reason, Verdict};
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::policy::{AfterHeaders, BodyCheck, PolicySet};
 use webhook_guard_core::request::{ClientCertificate, Millis};
 
@@ -1570,7 +1571,10 @@ fn a_claim_that_no_tag_can_be_is_a_mismatch_before_the_body() {
     let policies = policies(&single(&json!({"require": {"signature": github()}})));
     let request = request(&format!("POST /hooks | x-hub-signature-256: sha256={long} || {{}}"));
     let headers = request.to_headers();
-    assert!(matches!(policies.open(&request.facts(&headers, false)).step, AfterHeaders::Settled(_)));
+    assert!(matches!(
+        policies.open(&request.facts(&headers, false), &Lists::default()).step,
+        AfterHeaders::Settled(_)
+    ));
     assert_eq!(policies.held_bytes(), 0);
     // What else the headers tell comes first.
     let slack = signed(json!("/hooks"), json!({"provider": "slack", "secrets": secrets()}));
@@ -1891,7 +1895,7 @@ fn held_until_overloaded(policies: &PolicySet, request: &Request) -> (Vec<BodyCh
     let mut held = Vec::new();
     for _ in 0..10_000 {
         let headers = request.to_headers();
-        let opening = policies.open(&request.facts(&headers, false));
+        let opening = policies.open(&request.facts(&headers, false), &Lists::default());
         match opening.step {
             AfterHeaders::AwaitBody(check) => held.push(check),
             AfterHeaders::Settled(decision) => return (held, decision.verdict.reason_code()),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use webhook_guard_core::config;
 use webhook_guard_core::exchange::{Acts, Exchange, Next};
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::memory::etcd::{Answer, UNAVAILABLE};
 use webhook_guard_core::memory::{
     self, Claimed, DOWNSTREAM_CONNECTION_TERMINATION, Delivery, Layout, Response, Settlement,
@@ -43,14 +44,15 @@ impl Host {
         let pseudo = [(":method", "POST"), (":path", target), (":authority", "hooks.example.com")];
         let all = pseudo.iter().chain(more).map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let headers = Headers::from_pairs(all);
-        self.exchange.headers(&Facts {
+        let facts = Facts {
             headers: &headers,
             source: None,
             client_certificate: None,
             route_policy: None,
             now: NOW,
             ends_with_headers: ends,
-        })
+        };
+        self.exchange.headers(&facts, &Lists::default())
     }
 }
 

@@ -15,6 +15,7 @@ use common::{Framing, Request, codes};
 use std::fs;
 use std::path::Path;
 use webhook_guard_core::config::{self, Configuration};
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::request::{ClientCertificate, Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 use webhook_guard_core::uri::percent;
@@ -325,7 +326,8 @@ fn chunking_never_changes_the_verdict_of_a_signed_body() {
                 now: Millis(0),
                 ends_with_headers: false,
             };
-            let webhook_guard_core::policy::AfterHeaders::AwaitBody(mut check) = policies.open(&facts).step
+            let webhook_guard_core::policy::AfterHeaders::AwaitBody(mut check) =
+                policies.open(&facts, &Lists::default()).step
             else {
                 panic!("round {round}: the body was not waited for")
             };

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use webhook_guard_core::config::{self, Configuration};
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::request::Millis;
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
@@ -623,7 +624,7 @@ fn what_is_kept_of_a_delivery_does_not_grow_with_what_its_headers_hold() {
         let policies = delivery.configuration().policies;
         let kept = |request: &Request| {
             let headers = request.to_headers();
-            let opening = policies.open(&request.facts(&headers, false));
+            let opening = policies.open(&request.facts(&headers, false), &Lists::default());
             let held = policies.held_bytes();
             drop(opening);
             held

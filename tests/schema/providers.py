@@ -1,7 +1,7 @@
 """The lists of providers in the schema, as src/core/catalogue.json has them.
 
 Responsible for what the schema must know of the catalogue: every name, and which providers send a token, sign a time,
-sign the URL or have a handshake. `python tests/schema/providers.py` writes the lists into the schema.
+sign the URL or have a handshake; and of the catalogue of feeds, src/core/feeds.json. `python tests/schema/providers.py` writes the lists into the schema.
 """
 
 import json
@@ -29,6 +29,7 @@ def lists() -> dict[str, list[str]]:
         "timed_provider": [name for name, scheme in schemes.items() if "timestamp" in scheme],
         "url_provider": [name for name, scheme in schemes.items() if "{url" in scheme["signed"]],
         "answering_provider": [name for name, shapes in handshakes.items() if '"verify_token"' not in shapes],
+        "catalogue_feed": list(json.loads((ROOT / "src/core/feeds.json").read_text())),
         "verifying_provider": [name for name, shapes in handshakes.items() if '"verify_token"' in shapes],
     }
 

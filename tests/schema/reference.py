@@ -23,6 +23,8 @@ BLOCKS = {
     "scheme": "`scheme`",
     "field": "Field",
     "forward": "`forward`",
+    "feed": "Feed",
+    "feed_entry": "Entry of `allow` or `deny`",
 }
 WORDS = {"string": "text", "integer": "int", "boolean": "bool"}
 

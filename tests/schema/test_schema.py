@@ -22,6 +22,7 @@ SOURCES = {path: path.read_text() for pattern in READERS for path in sorted((ROO
 EXCEPTIONS = {
     "JSON Schema sees an object after its keys have been merged": {
         "deny-status-duplicate",
+        "feeds-twice",
         "policy-duplicate-key",
         "secret-duplicate-key",
         "top-duplicate-key",
@@ -48,7 +49,18 @@ EXCEPTIONS = {
     "what the guard runs as is not in the file": {
         "secret-file-without-files",
     },
+    "what the catalogue knows of a feed": {
+        "feeds-authority-missing",
+        "feeds-cluster-missing",
+        "feeds-cluster-of-a-page",
+        "feeds-format-missing",
+        "feeds-path-missing",
+        "feeds-unknown-name",
+        "feeds-unknown-name-far",
+    },
     "one place must list what another names": {
+        "feeds-none",
+        "feeds-not-named",
         "environment-not-listed",
     },
     "entries that differ as JSON mean the same": {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use webhook_guard_core::check::token::{TokenCheck, TokenPlace};
 use webhook_guard_core::decision::{CheckKind, CheckStep, Decision, Outcome as Trail, Reason, Verdict};
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::policy::requirement::Requirement;
 use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
@@ -133,14 +134,21 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
         route_policy: arguments.route_policy.as_deref(),
         now,
     };
-    let decision = judge::judge(&configuration.policies, &capture, circumstances);
+    if configuration.feeds.iter().any(|feed| feed.source.is_some()) {
+        let note = "the lists of `feeds` are the gateway's: here only `initial` is known, and any other feed has no list";
+        capture.notes.push(note.to_owned());
+    }
+    let decision = judge::judge(&configuration, &capture, circumstances);
+    let lists = Lists::new(&configuration.feeds);
     let headers = capture.headers();
     let facts = circumstances.facts(&headers, !capture.body.is_empty());
     let governing = decision.as_ref().and_then(|decision| decision.record.policy.as_deref());
     let candidates = candidates(&configuration.policies, &facts, governing);
     let chosen = configuration.policies.iter().find(|policy| Some(policy.name.as_ref()) == governing);
     let steps = chosen.map_or(Vec::new(), |policy| {
-        decision.as_ref().map_or(Vec::new(), |decision| steps(policy, decision, &facts, &capture.body))
+        decision
+            .as_ref()
+            .map_or(Vec::new(), |decision| steps(policy, decision, &facts, &lists, &capture.body))
     });
     let is_good = decision
         .as_ref()
@@ -284,7 +292,7 @@ fn patterns(rule: &Match) -> String {
 
 /// Every check of a policy, also those that the gateway does not come to because a cheaper one has failed. What the core
 /// has decided is taken from its decision; beside it stands what each check says by itself.
-fn steps(policy: &Policy, decision: &Decision, facts: &Facts<'_>, body: &[u8]) -> Vec<Step> {
+fn steps(policy: &Policy, decision: &Decision, facts: &Facts<'_>, lists: &Lists, body: &[u8]) -> Vec<Step> {
     let reason = match &decision.verdict {
         Verdict::Deny(denial) => Some(denial.reason),
         Verdict::Report(reason) => Some(*reason),
@@ -328,7 +336,7 @@ fn steps(policy: &Policy, decision: &Decision, facts: &Facts<'_>, body: &[u8]) -
     step("max_body_bytes", ask(fits, Reason::BodyTooLarge));
     if let Some(requirement) = &policy.requirement {
         let trail = &decision.record.trail;
-        let tree = Asked { policy, facts, body, reason, is_unsigned, trail };
+        let tree = Asked { policy, facts, lists, body, reason, is_unsigned, trail };
         tree.judge(requirement, 0, &mut steps);
     }
     // Whatever else the core refuses for has no check of its own in the configuration.
@@ -346,6 +354,7 @@ fn steps(policy: &Policy, decision: &Decision, facts: &Facts<'_>, body: &[u8]) -
 struct Asked<'a> {
     policy: &'a Policy,
     facts: &'a Facts<'a>,
+    lists: &'a Lists,
     body: &'a [u8],
     /// Why the core refuses.
     reason: Option<Reason>,
@@ -359,7 +368,7 @@ impl Asked<'_> {
     /// How a check went: as the core says where it came to it, else as the check says by itself.
     fn outcome(&self, index: usize, leaf: &PolicyCheck) -> Outcome {
         let step = index.checked_add(1).and_then(|place| self.trail.get(place));
-        let by_itself = || match leaf_outcome(leaf, self.facts, self.body) {
+        let by_itself = || match leaf_outcome(leaf, self.facts, self.lists, self.body) {
             Ok(more) => Outcome::Pass(more),
             Err(reason) => Outcome::Fail(reason),
         };
@@ -445,9 +454,9 @@ fn leaf_name(leaf: &PolicyCheck) -> String {
 }
 
 /// What the check says, with the id of the secret that matched.
-fn leaf_outcome(leaf: &PolicyCheck, facts: &Facts<'_>, body: &[u8]) -> Result<String, Reason> {
+fn leaf_outcome(leaf: &PolicyCheck, facts: &Facts<'_>, lists: &Lists, body: &[u8]) -> Result<String, Reason> {
     let id = match &leaf.check {
-        Check::Source(check) => return check.judge(facts.source).map(|()| String::new()),
+        Check::Source(check) => return check.judge(facts.source, lists, facts.now).map(|()| String::new()),
         Check::Certificate(check) => {
             return check.judge(facts.client_certificate).map(|()| String::new());
         }

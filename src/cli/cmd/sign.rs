@@ -273,7 +273,7 @@ impl SignArguments {
             signer::change_one_byte(&mut capture.body);
         }
         let circumstances = Circumstances { source: None, client_certificate: None, route_policy: None, now };
-        let decision = judge::judge(&configuration.policies, &capture, circumstances);
+        let decision = judge::judge(configuration, &capture, circumstances);
         let expected = Expected::from(decision.as_ref());
         match (self.tamper, expected) {
             (None, Expected::Forwarded) | (Some(_), Expected::Refused(..)) => {}

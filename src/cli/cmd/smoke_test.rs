@@ -15,11 +15,13 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+use webhook_guard_core::config::Configuration;
 use webhook_guard_core::decision::Reason;
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::memory::Then;
 use webhook_guard_core::policy::requirement::Requirement;
-use webhook_guard_core::policy::{Check, Mode, Policy, PolicyCheck, PolicySet};
+use webhook_guard_core::policy::{Check, Mode, Policy, PolicyCheck};
 use webhook_guard_core::request::Millis;
 
 /// How far a time lies beyond what is admitted, in seconds.
@@ -95,7 +97,7 @@ impl Outcome {
 /// A running gateway, with what it is believed to run.
 struct Bench<'b> {
     gateway: &'b Gateway,
-    policies: &'b PolicySet,
+    configuration: &'b Configuration,
     texts: &'b [String],
     /// The address that the gateway sees.
     source: IpAddr,
@@ -125,7 +127,7 @@ pub(crate) fn run(arguments: &SmokeTestArguments) -> Result<Answer, Failure> {
     let began = judge::now();
     let mut bench = Bench {
         gateway: &gateway,
-        policies,
+        configuration: &configuration,
         texts: &texts,
         source: arguments.source_ip.unwrap_or(gateway.source),
         can_move: gateway.is_reached_from_all_of_loopback() && arguments.source_ip.is_none(),
@@ -337,7 +339,8 @@ impl Bench<'_> {
             Check::Source(check) => {
                 let source = self.source.to_string();
                 let remedy = "try from an address that is, or name what the gateway sees with --source-ip";
-                let is_admitted = check.judge(Some(source.as_bytes())).is_ok();
+                let lists = Lists::new(&self.configuration.feeds);
+                let is_admitted = check.judge(Some(source.as_bytes()), &lists, judge::now()).is_ok();
                 (!is_admitted).then(|| format!("{source} is not admitted; {remedy}"))
             }
             Check::Certificate(_) | Check::Token(_) | Check::Signature(_) => forge.obstacle(leaf),
@@ -467,7 +470,7 @@ impl Bench<'_> {
         let source = source.to_string();
         let circumstances =
             Circumstances { source: Some(&source), client_certificate: None, route_policy: None, now };
-        let decision = judge::judge(self.policies, capture, circumstances);
+        let decision = judge::judge(self.configuration, capture, circumstances);
         let policy =
             decision.as_ref().and_then(|decision| decision.record.policy.as_deref().map(str::to_owned));
         (Expected::from(decision.as_ref()), policy)

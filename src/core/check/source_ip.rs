@@ -1,58 +1,43 @@
 //! The source check: is the address that Envoy trusts one that may send?
 //!
-//! Responsible for reading `source.address` and for lists of many thousand prefixes at the cost of a binary search.
+//! Responsible for reading `source.address`, and for what a list says while a feed of it has none.
 
+use crate::address::AddressSet;
 use crate::decision::Reason;
-use ipnet::IpNet;
+use crate::feed::Lists;
+use crate::request::Millis;
 use std::net::{IpAddr, SocketAddr};
 
-/// A set of addresses as sorted, disjoint ranges. IPv4 addresses sit at their IPv4-mapped place, so that one search
-/// answers for both families and a mapped address is the IPv4 address it stands for.
+/// A list of addresses as a configuration has it: addresses, and feeds by their places.
 #[derive(Clone, Debug, Default)]
-pub struct AddressSet {
-    ranges: Vec<(u128, u128)>,
+pub struct AddressList {
+    /// The addresses.
+    pub set: AddressSet,
+    /// The feeds.
+    pub feeds: Vec<usize>,
 }
 
-impl FromIterator<IpNet> for AddressSet {
-    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
-        let mut all: Vec<(u128, u128)> = networks
-            .into_iter()
-            .map(|network| (number(network.network()), number(network.broadcast())))
-            .collect();
-        all.sort_unstable();
-        let mut ranges: Vec<(u128, u128)> = Vec::with_capacity(all.len());
-        for (first, last) in all {
-            match ranges.last_mut() {
-                Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-                _ => ranges.push((first, last)),
+/// Whether an address is on a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    Yes,
+    No,
+    /// It is nowhere else, and a feed has no list just now.
+    Unknown,
+}
+
+impl AddressList {
+    fn has(&self, address: IpAddr, lists: &Lists, now: Millis) -> Listed {
+        let mut listed = if self.set.contains(address) { Listed::Yes } else { Listed::No };
+        for feed in &self.feeds {
+            match lists.current(*feed, now) {
+                _ if listed == Listed::Yes => break,
+                Some(list) if list.contains(address) => listed = Listed::Yes,
+                Some(_) => {}
+                None => listed = Listed::Unknown,
             }
         }
-        ranges.shrink_to_fit();
-        Self { ranges }
-    }
-}
-
-impl AddressSet {
-    /// Whether the address is in the set.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let wanted = number(address);
-        let after = self.ranges.partition_point(|(first, _)| *first <= wanted);
-        after.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|(_, last)| wanted <= *last)
-    }
-
-    /// Whether every IPv4 or every IPv6 address is in the set, so that the list keeps nobody out.
-    #[must_use]
-    pub fn admits_everyone(&self) -> bool {
-        let ipv4 = (number(IpAddr::from([0, 0, 0, 0])), number(IpAddr::from([255, 255, 255, 255])));
-        self.ranges.iter().any(|(first, last)| *first <= ipv4.0 && ipv4.1 <= *last)
-    }
-}
-
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
+        listed
     }
 }
 
@@ -60,20 +45,26 @@ fn number(address: IpAddr) -> u128 {
 #[derive(Clone, Debug)]
 pub struct AddressCheck {
     /// The addresses that may; nothing where all but the denied ones may.
-    pub allow: Option<AddressSet>,
+    pub allow: Option<AddressList>,
     /// The addresses that may not.
-    pub deny: AddressSet,
+    pub deny: AddressList,
 }
 
 impl AddressCheck {
-    /// Judges `source.address` as Envoy gives it.
+    /// Judges `source.address` as Envoy gives it, by the feeds' lists as they are now. Nobody knows whom a feed without a list
+    /// would deny: it refuses everyone.
     ///
     /// # Errors
-    /// `source_ip_unknown` when there is none or it cannot be read, `source_ip_not_allowed` when it may not send.
-    pub fn judge(&self, source: Option<&[u8]>) -> Result<(), Reason> {
+    /// `source_ip_unknown` when there is none, it cannot be read, or a feed that has no list could say something about it;
+    /// `source_ip_not_allowed` when it may not send.
+    pub fn judge(&self, source: Option<&[u8]>, lists: &Lists, now: Millis) -> Result<(), Reason> {
         let address = source.and_then(parse).ok_or(Reason::SourceIpUnknown)?;
-        let allowed = self.allow.as_ref().is_none_or(|set| set.contains(address));
-        if allowed && !self.deny.contains(address) { Ok(()) } else { Err(Reason::SourceIpNotAllowed) }
+        let allowed = self.allow.as_ref().map_or(Listed::Yes, |list| list.has(address, lists, now));
+        match (self.deny.has(address, lists, now), allowed) {
+            (Listed::Yes, _) | (_, Listed::No) => Err(Reason::SourceIpNotAllowed),
+            (Listed::Unknown, _) | (_, Listed::Unknown) => Err(Reason::SourceIpUnknown),
+            (Listed::No, Listed::Yes) => Ok(()),
+        }
     }
 }
 
@@ -104,8 +95,15 @@ fn without_zone(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn set(networks: &[&str]) -> AddressSet {
-        networks.iter().map(|text| text.parse::<IpNet>().unwrap()).collect()
+    const NOW: Millis = Millis(1_700_000_000_000);
+
+    fn set(networks: &[&str]) -> AddressList {
+        let set = networks.iter().map(|text| crate::address::network(text).unwrap()).collect();
+        AddressList { set, feeds: Vec::new() }
+    }
+
+    fn judge(check: &AddressCheck, source: Option<&[u8]>) -> Result<(), Reason> {
+        check.judge(source, &Lists::default(), NOW)
     }
 
     #[test]
@@ -150,29 +148,16 @@ mod tests {
             ("192.0.2.1, 192.0.2.2", unknown),
             ("/var/run/socket", unknown),
         ] {
-            assert_eq!(check.judge(Some(source.as_bytes())), verdict, "{source}");
+            assert_eq!(judge(&check, Some(source.as_bytes())), verdict, "{source}");
         }
-        assert_eq!(check.judge(None), unknown);
-        assert_eq!(check.judge(Some(b"\xff")), unknown);
+        assert_eq!(judge(&check, None), unknown);
+        assert_eq!(judge(&check, Some(b"\xff")), unknown);
     }
 
     #[test]
     fn without_an_allowlist_only_the_denied_ones_may_not() {
         let check = AddressCheck { allow: None, deny: set(&["192.0.2.0/24"]) };
-        assert_eq!(check.judge(Some(b"192.0.2.1:1")), Err(Reason::SourceIpNotAllowed));
-        assert_eq!(check.judge(Some(b"192.0.3.1:1")), Ok(()));
-    }
-
-    #[test]
-    fn lists_that_admit_everyone_are_known() {
-        for (networks, everyone) in [
-            (&["0.0.0.0/0"][..], true),
-            (&["::/0"], true),
-            (&["0.0.0.0/1", "128.0.0.0/1"], true),
-            (&["0.0.0.0/1", "128.0.0.0/2"], false),
-            (&["2000::/3"], false),
-        ] {
-            assert_eq!(set(networks).admits_everyone(), everyone, "{networks:?}");
-        }
+        assert_eq!(judge(&check, Some(b"192.0.2.1:1")), Err(Reason::SourceIpNotAllowed));
+        assert_eq!(judge(&check, Some(b"192.0.3.1:1")), Ok(()));
     }
 }

@@ -4,15 +4,14 @@
 //! own.
 
 use super::secret::{self, Material};
-use super::{Reader, client_certificate, signature};
-use crate::check::source_ip::{AddressCheck, AddressSet};
+use super::{Reader, client_certificate, feeds, signature};
+use crate::address;
+use crate::check::source_ip::{AddressCheck, AddressList};
 use crate::check::token::{TokenCheck, TokenPlace};
 use crate::policy::requirement::Requirement;
 use crate::policy::{Check, PolicyCheck};
 use crate::secret::{Fingerprint, Secret};
 use crate::vocabulary::{ConfigError, Node, Object, Wrong};
-use ipnet::IpNet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 const KEYS: [&str; 6] = ["source_ip", "client_certificate", "token", "signature", "any_of", "all_of"];
@@ -83,33 +82,24 @@ fn source_ip(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<AddressCheck, C
     if object.is_empty() {
         return Err(node.error(Wrong::EmptyObject));
     }
-    let allow = object.get("allow").map(|node| addresses(&node)).transpose()?;
-    let deny = object.get("deny").map(|node| addresses(&node)).transpose()?.unwrap_or_default();
-    if allow.as_ref().is_some_and(AddressSet::admits_everyone) {
+    let allow = object.get("allow").map(|node| addresses(&node, reader)).transpose()?;
+    let deny = object.get("deny").map(|node| addresses(&node, reader)).transpose()?.unwrap_or_default();
+    if allow.as_ref().is_some_and(|allow| allow.set.admits_everyone()) {
         reader.warn(node, "address-list-admits-everyone", "the allowlist admits everyone");
     }
     Ok(AddressCheck { allow, deny })
 }
 
-fn addresses(node: &Node<'_>) -> Result<AddressSet, ConfigError> {
-    Ok(node.list()?.iter().filter_map(|entry| entry.keep(network(entry))).collect())
-}
-
-fn network(node: &Node<'_>) -> Result<IpNet, ConfigError> {
-    let text = node.text()?;
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(address.to_canonical()));
+fn addresses(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<AddressList, ConfigError> {
+    let (mut networks, mut feeds) = (Vec::new(), Vec::new());
+    for entry in node.list()? {
+        if entry.is_object() {
+            feeds.extend(entry.keep(feeds::named(&entry, reader)).flatten());
+        } else {
+            networks.extend(entry.keep(address::read(&entry)));
+        }
     }
-    // ipnet reads 010.0.0.0/8, and /08; who takes a leading zero for octal means another network.
-    let is_strict = text.split_once('/').is_some_and(|(address, prefix)| {
-        address.parse::<IpAddr>().is_ok() && (prefix == "0" || !prefix.starts_with('0'))
-    });
-    let wrong = || node.error(Wrong::Value(text.to_owned(), "is neither an IP address nor a CIDR block"));
-    let network: IpNet = text.parse().ok().filter(|_| is_strict).ok_or_else(wrong)?;
-    if network.addr() != network.network() {
-        return Err(node.error(Wrong::HostBits(text.to_owned(), network.trunc().to_string())));
-    }
-    Ok(network)
+    Ok(AddressList { set: networks.into_iter().collect(), feeds })
 }
 
 fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<TokenCheck>, ConfigError> {

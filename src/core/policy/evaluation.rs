@@ -6,6 +6,7 @@ use super::requirement::State;
 use super::{AfterHeaders, Check, Policy, PolicyCheck, is_tunnel};
 use crate::budget::{Budget, Share, heap};
 use crate::decision::{CheckStep, Decision, Outcome, Reason, Record, Verdict};
+use crate::feed::Lists;
 use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
 use crate::memory::{Delivery, DeliveryKey};
 use crate::record::Recording;
@@ -66,14 +67,14 @@ impl Evaluation {
     }
 
     /// All that the headers tell, the cheapest first.
-    pub(super) fn headers(mut self, facts: &Facts<'_>, budget: &Budget) -> AfterHeaders {
+    pub(super) fn headers(mut self, facts: &Facts<'_>, lists: &Lists, budget: &Budget) -> AfterHeaders {
         self.path = Outcome::Pass;
         let policy = self.policy.clone();
         if is_tunnel(facts) {
             return AfterHeaders::Settled(self.settle(Err(Reason::UpgradeNotAllowed)));
         }
         if let Some(candidate) = self.unsigned_handshake(facts) {
-            return self.answer_handshake(facts, candidate);
+            return self.answer_handshake(facts, lists, candidate);
         }
         if !policy.is_content_type_allowed(facts) {
             return AfterHeaders::Settled(self.settle(Err(Reason::ContentTypeNotAllowed)));
@@ -82,7 +83,7 @@ impl Evaluation {
             return AfterHeaders::Settled(self.settle(Err(Reason::ContentEncodingNotAllowed)));
         }
         for kind in [Kind::Source, Kind::Certificate, Kind::Token, Kind::Signature] {
-            self.judge(kind, facts);
+            self.judge(kind, facts, lists);
             if let State::Failed(reason) = self.state() {
                 return AfterHeaders::Settled(self.settle(Err(reason)));
             }
@@ -98,14 +99,19 @@ impl Evaluation {
     }
 
     /// Answers a handshake that the provider does not sign: everything but the provider's own check must hold.
-    pub(super) fn answer_handshake(mut self, facts: &Facts<'_>, candidate: Candidate) -> AfterHeaders {
+    pub(super) fn answer_handshake(
+        mut self,
+        facts: &Facts<'_>,
+        lists: &Lists,
+        candidate: Candidate,
+    ) -> AfterHeaders {
         let policy = self.policy.clone();
         let Some(handshakes) = &policy.handshakes else {
             return AfterHeaders::Settled(self.settle(Err(Reason::HandshakeRefused)));
         };
         self.note(handshakes.leaf, Ok(None));
         for kind in [Kind::Source, Kind::Certificate, Kind::Token] {
-            self.judge(kind, facts);
+            self.judge(kind, facts, lists);
             if let State::Failed(reason) = self.state() {
                 return AfterHeaders::Settled(self.settle(Err(reason)));
             }
@@ -133,7 +139,7 @@ impl Evaluation {
     }
 
     /// Judges every open leaf of a kind.
-    fn judge(&mut self, kind: Kind, facts: &Facts<'_>) {
+    fn judge(&mut self, kind: Kind, facts: &Facts<'_>, lists: &Lists) {
         let policy = self.policy.clone();
         // Which are open is looked up before any is judged, and once a kind: one of them may close another.
         let is_kind = |check: &Check| {
@@ -151,7 +157,7 @@ impl Evaluation {
         for (index, leaf) in open {
             let Some(progress) = self.progress.get_mut(index) else { continue };
             let outcome = match &leaf.check {
-                Check::Source(check) => check.judge(facts.source).map(|()| None),
+                Check::Source(check) => check.judge(facts.source, lists, facts.now).map(|()| None),
                 Check::Certificate(check) => check.judge(facts.client_certificate).map(|()| None),
                 Check::Token(check) => check.judge(facts).map(|secret| {
                     progress.validity = Some(secret.validity);

@@ -9,6 +9,7 @@ use super::evaluation::Evaluation;
 use super::{AfterHeaders, Check, HeadersOutcome, Mode, Policy, PolicyCheck, is_tunnel};
 use crate::budget::{Budget, Held};
 use crate::decision::{CheckStep, Decision, Denial, Outcome, Reason, Record, Verdict};
+use crate::feed::Lists;
 use crate::matcher::{Selection, Table};
 use crate::record::{self, RecordTerms};
 use crate::request::{Facts, Headers, Occurrence};
@@ -102,9 +103,9 @@ impl PolicySet {
         self.iter().any(|policy| policy.duplicates.is_some())
     }
 
-    /// Judges a request by its headers.
-    pub fn open(&self, facts: &Facts<'_>) -> HeadersOutcome {
-        let mut opening = self.judge(facts);
+    /// Judges a request by its headers, and by the lists of the configuration's feeds as they are now.
+    pub fn open(&self, facts: &Facts<'_>, lists: &Lists) -> HeadersOutcome {
+        let mut opening = self.judge(facts, lists);
         if let AfterHeaders::Settled(decision) = &opening.step
             && matches!(decision.verdict, Verdict::Deny(_) | Verdict::Answer(_) | Verdict::Acknowledge(_))
         {
@@ -147,14 +148,14 @@ impl PolicySet {
         }
     }
 
-    fn judge(&self, facts: &Facts<'_>) -> HeadersOutcome {
+    fn judge(&self, facts: &Facts<'_>, lists: &Lists) -> HeadersOutcome {
         match self.choose(facts) {
-            Choice::Policy(policy) => policy.open(facts, &self.budget),
+            Choice::Policy(policy) => policy.open(facts, lists, &self.budget),
             Choice::WrongMethod(policies) => {
                 let has_method =
                     |policy: &&&Arc<Policy>| policy.has_handshake_method(facts) && !is_tunnel(facts);
                 let mut opening = match policies.iter().find(has_method) {
-                    Some(policy) => policy.answer_handshake(facts),
+                    Some(policy) => policy.answer_handshake(facts, lists),
                     None => wrong_method(&policies, facts),
                 };
                 // One policy in report mode does not open what another closes.

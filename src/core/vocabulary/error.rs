@@ -45,6 +45,10 @@ pub enum Wrong {
     NotOneOf(String),
     /// A provider that the catalogue does not have (nothing where it is not quoted), and what was probably meant.
     Provider(Option<String>, Option<String>),
+    /// An address feed that the configuration does not have, and what was probably meant.
+    Feed(String, Option<String>),
+    /// An address feed that the catalogue does not have, and what was probably meant.
+    CatalogueFeed(String, Option<&'static str>),
     /// A network with bits set after its prefix: as written, as it should be.
     HostBits(String, String),
     /// A form larger than `held_bytes` can afford: the most that it can, in bytes.
@@ -75,6 +79,7 @@ impl Wrong {
             Self::Rule(_) | Self::Value(..) | Self::FormTooLarge(_) => "invalid-value",
             Self::Choice(..) | Self::NotOneOf(_) => "unknown-word",
             Self::Provider(..) => "unknown-provider",
+            Self::Feed(..) | Self::CatalogueFeed(..) => "unknown-feed",
             Self::HostBits(..) => "host-bits",
             Self::Placeholder => "placeholder-secret",
             Self::Unset(_) => "unset-variable",
@@ -117,6 +122,17 @@ impl fmt::Display for Wrong {
                 f.write_str("is not a provider of the catalogue; ")?;
                 match meant {
                     None => f.write_str("any other fits into a `scheme`"),
+                    Some(meant) => write!(f, "did you mean {meant:?}?"),
+                }
+            }
+            Self::Feed(name, meant) => {
+                write!(f, "{name:?} is not one of the `feeds` of this configuration")?;
+                meant.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean {meant:?}?"))
+            }
+            Self::CatalogueFeed(name, meant) => {
+                write!(f, "{name:?} is not a feed of the catalogue; ")?;
+                match meant {
+                    None => f.write_str("any other needs `cluster`, `authority`, `path`, and `json` or `lines`"),
                     Some(meant) => write!(f, "did you mean {meant:?}?"),
                 }
             }

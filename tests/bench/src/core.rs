@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use webhook_guard_core::config::{self, Configuration};
 use webhook_guard_core::decision::Decision;
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::policy::AfterHeaders;
 use webhook_guard_core::request::{Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
@@ -214,7 +215,7 @@ impl Case {
                 now: NOW,
                 ends_with_headers: true,
             };
-            match configuration.policies.open(&facts).step {
+            match configuration.policies.open(&facts, &Lists::default()).step {
                 AfterHeaders::Settled(decision) => Some(decision),
                 AfterHeaders::Leave | AfterHeaders::AwaitBody(_) => None,
             }
@@ -310,7 +311,7 @@ impl Dearest {
                 now: NOW,
                 ends_with_headers: false,
             };
-            let AfterHeaders::AwaitBody(mut check) = configuration.policies.open(&facts).step else {
+            let AfterHeaders::AwaitBody(mut check) = configuration.policies.open(&facts, &Lists::default()).step else {
                 return None;
             };
             for slice in self.body.chunks(64 << 10) {

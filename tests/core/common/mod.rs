@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use webhook_guard_core::decision::Decision;
+use webhook_guard_core::feed::Lists;
 use webhook_guard_core::policy::{AfterHeaders, BodyCheck, Edits, PolicySet};
 use webhook_guard_core::request::{ClientCertificate, Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
@@ -63,7 +64,8 @@ impl Request {
             given.headers.push(("content-length".to_owned(), self.body.len().to_string().into()));
         }
         let headers = given.to_headers();
-        let opening = policies.open(&self.facts(&headers, framing == Framing::HeadersOnly));
+        let opening =
+            policies.open(&self.facts(&headers, framing == Framing::HeadersOnly), &Lists::default());
         let decision = match opening.step {
             AfterHeaders::Leave => None,
             AfterHeaders::Settled(decision) => Some(decision),
