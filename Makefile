@@ -10,20 +10,24 @@ PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
 DEBIAN := target/tools/debian
 ETCD   := target/tools/etcd
+BROWSER := target/tools/browser
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
-.PHONY: help docs demo cli rig test test-native test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
+.PHONY: help docs demo messages cli messages-cli rig test test-native test-messages test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
 	wasm native native-panics bench bench-etcd lint fmt clean
 
 help: ## what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(GUARD) cli $(VENV)/.installed ## real webhooks through a real Envoy: which passed, which were refused, and why
 	@$(PYTHON) tests/demo.py
 
-test: test-native test-envoy test-envoy-native test-gateways ## all tests, from nothing
+messages: $(GUARD) messages-cli $(VENV)/.installed ## the page of messages over the demo's gateway: http://127.0.0.1:8095
+	@$(PYTHON) tests/messages_demo.py
 
-test-native: ## the core: vectors, decisions, configurations, properties
+test: test-native test-envoy test-envoy-native test-messages test-gateways ## all tests, from nothing
+
+test-native: ## the core: vectors, decisions, configurations, properties; the programs
 	cargo test --locked
 
 catalogue: ## one line a provider: its vectors, and how it was verified
@@ -36,6 +40,10 @@ test-envoy-native: export GUARD := native
 test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.installed ## the dynamic module under the same tests
 	$(PYTHON) -m pytest tests/envoy -q
 
+test-messages: wasm native cli messages-cli $(VENV)/.installed $(BROWSER)/.installed ## what was recorded: received, kept, shown, sent again
+	$(PYTHON) -m pytest tests/messages -q
+	GUARD=native $(PYTHON) -m pytest tests/messages/test_resubmit.py -q
+
 test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
@@ -47,6 +55,9 @@ test-compose: wasm native $(VENV)/.installed ## the docker-compose setup; needs 
 
 cli: ## the command line: target/cli/webhook-guard
 	@.ci/build target/cli build --locked --quiet --package webhook-guard --profile cli
+
+messages-cli: # the program beside the gateway: target/cli/webhook-guard-messages
+	@.ci/build target/cli build --locked --quiet --package webhook-guard-messages --profile cli
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
@@ -100,6 +111,9 @@ $(VENV)/.installed: tests/requirements.txt
 
 $(CYCLONEDX):
 	cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
+
+$(BROWSER)/.installed: .ci/browser
+	@.ci/browser $(BROWSER)
 
 $(DEBIAN)/.installed: .ci/oci-tools
 	@.ci/oci-tools $(DEBIAN)

@@ -58,6 +58,7 @@ def main() -> int:
           f"Reasons in the access log: {right} of {len(log)} as expected. "
           f"Bytes of refused webhooks that reached the application: {stray}.\n"
           f"URL tokens that reached the application or the access log: {tokens}.")
+    print("Each of them, with its checks: `make messages` shows them on a page, where a refused one can be sent again.")
     is_right = signed[0] and tried[0] and len(upstream.requests) == expected.count("ok")
     return 0 if is_right and right == len(log) and not stray and not tokens else 1
 

@@ -5,6 +5,7 @@
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod manual;
+pub(crate) mod messages;
 pub(crate) mod providers;
 pub(crate) mod sign;
 pub(crate) mod smoke_test;

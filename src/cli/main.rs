@@ -11,7 +11,7 @@ mod input;
 mod judge;
 mod output;
 
-use crate::cmd::{check, explain, manual, providers, sign, smoke_test};
+use crate::cmd::{check, explain, manual, messages, providers, sign, smoke_test};
 use crate::output::terminal::{self, Answer, Failure};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
@@ -38,6 +38,8 @@ enum Command {
     Sign(sign::SignArguments),
     /// Send one good and many bad deliveries for every policy to a running gateway: does it do what it should?
     Try(smoke_test::SmokeTestArguments),
+    /// Receive, list, show and send again what was recorded of webhooks: the program webhook-guard-messages
+    Messages(messages::MessagesArguments),
     /// Print the JSON Schema of the configuration, for an editor
     Schema,
     /// Print the shell's completions
@@ -55,6 +57,7 @@ impl Command {
             Self::Providers(arguments) => arguments.run(),
             Self::Sign(arguments) => sign::run(arguments),
             Self::Try(arguments) => smoke_test::run(arguments),
+            Self::Messages(arguments) => messages::run(arguments),
             Self::Schema => Ok(manual::schema()),
             Self::Completions(arguments) => Ok(manual::completions(arguments)),
             Self::Man => manual::man(),

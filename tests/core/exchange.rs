@@ -553,6 +553,18 @@ fn who_is_not_verified_as_the_operator_is_not_told_as_one() {
 }
 
 #[test]
+fn what_is_sent_again_counts_as_the_operators_though_its_senders_signature_holds_as_well() {
+    let (mut host, _) = resubmit(("", ""));
+    let mut pairs = again(("", ""));
+    pairs.insert(0, ("x-hub-signature-256".to_owned(), RIGHT.to_owned()));
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let _ = host.headers("/signed", &pairs, false);
+    let _ = host.exchange.body(b"{}");
+    let told = said(&host.exchange.end(NOW));
+    assert!(told.ends_with("x-webhook-guard-resubmit-by=anna"), "{told}");
+}
+
+#[test]
 fn a_duplicate_is_no_obstacle_to_a_resubmit() {
     let operator =
         json!({"signature": {"provider": "operator", "secrets": [{"value": "operator-key-0123456789"}]}});

@@ -34,7 +34,7 @@ def anchors(text: str) -> set[str]:
 
 def test_the_readme_is_short():
     lines = PAGES["README.md"].splitlines()
-    assert len(lines) <= 250
+    assert len(lines) <= 260
     assert not [line for line in lines if len(line) > 120]
 
 

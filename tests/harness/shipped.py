@@ -31,16 +31,16 @@ def load(name: str, upstream_port: int, *, once: bool = False, **ports: int) -> 
     if not once:
         config = without_memory(config)
     for cluster in config["static_resources"]["clusters"]:
-        for address in _find(cluster, "socket_address"):
+        for address in find(cluster, "socket_address"):
             address |= {"address": "127.0.0.1", "port_value": ports.get(cluster["name"], upstream_port)}
     for listener in config["static_resources"].get("listeners", []):
         _localise(listener)
     config["admin"]["address"]["socket_address"]["port_value"] = 0
     if _point_to_the_module(config):
         config["layered_runtime"] = PLAIN_METRICS
-    for source in (one for key in ("certificate_chain", "private_key", "trusted_ca") for one in _find(config, key)):
+    for source in (one for key in ("certificate_chain", "private_key", "trusted_ca") for one in find(config, key)):
         source["filename"] = f"./{Path(source['filename']).name}"
-    for source in _find(config, "path_config_source"):
+    for source in find(config, "path_config_source"):
         source["path"] = f"./{Path(source['path']).name}"
     return config
 
@@ -71,9 +71,9 @@ def configuration(guard: dict) -> dict:
 
 
 def _localise(listener: dict) -> None:
-    for address in _find(listener, "socket_address"):
+    for address in find(listener, "socket_address"):
         address |= {"address": "127.0.0.1", "port_value": 0}
-    for logs in _find(listener, "access_log"):
+    for logs in find(listener, "access_log"):
         for log in (log for log in logs if "log_format" in log["typed_config"]):
             log |= {"name": "envoy.access_loggers.file"}
             log["typed_config"] |= {"@type": FILE_LOG, "path": "access.log"}
@@ -82,10 +82,10 @@ def _localise(listener: dict) -> None:
 
 def _point_to_the_module(config: dict) -> bool:
     """Whether the dynamic module has come in the place of another one."""
-    for code in _find(config, "code"):
+    for code in find(config, "code"):
         code["local"]["filename"] = str(find_module())
-    wasms = [one for one in _find(config, "typed_config") if one["@type"] == WASM_TYPE]
-    urls = [types for types in _find(config, "type_urls") if WASM_TYPE in types]
+    wasms = [one for one in find(config, "typed_config") if one["@type"] == WASM_TYPE]
+    urls = [types for types in find(config, "type_urls") if WASM_TYPE in types]
     if GUARD != "native":
         return False
     for types in urls:
@@ -105,7 +105,7 @@ def _listing(configuration: dict, variables: list[str]) -> dict:
     return configuration | {"value": {"environment": variables, **value}}
 
 
-def _find(node: object, key: str) -> Iterator:
+def find(node: object, key: str) -> Iterator:
     """The values of `key`, at any depth."""
     if isinstance(node, dict):
         if key in node:
@@ -113,4 +113,4 @@ def _find(node: object, key: str) -> Iterator:
         node = list(node.values())
     if isinstance(node, list):
         for child in node:
-            yield from _find(child, key)
+            yield from find(child, key)

@@ -324,11 +324,14 @@ impl Evaluation {
         };
         record.secret_ids = ids(true).chain(ids(false)).collect();
         let has_held = |index: usize| self.states.get(index) == Some(&State::Held);
+        // A message that is sent again carries its sender's signature as well, which may hold by now.
+        let resubmits =
+            |index: usize| self.progress.get(index).is_some_and(|progress| progress.resubmitted_by.is_some());
         // Both of one leaf: a delivery is not to be named after another provider's header.
         let best = |says_something: &dyn Fn(usize) -> bool| {
             (0..self.states.len())
                 .filter(|index| (has_held(*index) || !is_accepted) && says_something(*index))
-                .min_by_key(|index| (!has_held(*index), !signs(*index)))
+                .min_by_key(|index| (!has_held(*index), !resubmits(*index), !signs(*index)))
         };
         let named = |index: usize| self.policy.leaves.get(index).is_some_and(|leaf| leaf.provider.is_some());
         let delivery_id = |index: usize| self.progress.get(index).and_then(|one| one.delivery_id.clone());
@@ -342,11 +345,13 @@ impl Evaluation {
         record
     }
 
-    /// What is to be remembered of a delivery that is accepted: by the first of its signatures that holds.
+    /// What is to be remembered of a delivery that is accepted: by the operator's signature where it holds, else by the first
+    /// that does.
     fn delivery(&self) -> Option<Box<Delivery>> {
         let terms = self.policy.duplicates.as_ref()?.terms;
         let held = self.states.iter().zip(&self.progress).filter(|(state, _)| **state == State::Held);
-        let key = held.filter_map(|(_, progress)| progress.key.as_deref()).next()?;
+        let named = held.filter_map(|(_, progress)| Some((progress.key.as_deref()?, progress)));
+        let (key, _) = named.min_by_key(|(_, progress)| progress.resubmitted_by.is_none())?;
         Some(Box::new(Delivery { key: *key, terms }))
     }
 
