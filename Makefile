@@ -10,9 +10,10 @@ PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
 DEBIAN := target/tools/debian
 BROWSER := target/tools/browser
+PROMETHEUS := target/tools/prometheus
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
-.PHONY: help docs demo messages cli messages-cli rig test test-native test-messages test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
+.PHONY: help docs demo messages cli messages-cli rig test test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
 	wasm native native-panics bench lint fmt clean
 
 help: ## what each target does
@@ -24,7 +25,7 @@ demo: $(GUARD) cli $(VENV)/.installed ## real webhooks through a real Envoy: whi
 messages: $(GUARD) messages-cli $(VENV)/.installed ## the page of messages over the demo's gateway: http://127.0.0.1:8095
 	@$(PYTHON) tests/messages_demo.py
 
-test: test-native test-envoy test-envoy-native test-messages test-gateways ## all tests, from nothing
+test: test-native test-envoy test-envoy-native test-messages test-observe test-gateways ## all tests, from nothing
 
 test-native: ## the core: vectors, decisions, configurations, properties; the programs
 	cargo test --locked
@@ -42,6 +43,9 @@ test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed ## the d
 test-messages: wasm native cli messages-cli $(VENV)/.installed $(BROWSER)/.installed ## what was recorded: received, kept, shown, sent again
 	$(PYTHON) -m pytest tests/messages -q
 	GUARD=native $(PYTHON) -m pytest tests/messages/test_resubmit.py -q
+
+test-observe: wasm $(VENV)/.chdb $(PROMETHEUS)/.installed ## the fleet's schema, queries, rules and dashboard on ClickHouse and Prometheus
+	$(PYTHON) -m pytest tests/observe -q
 
 test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
@@ -107,6 +111,14 @@ $(VENV)/.installed: tests/requirements.txt
 
 $(CYCLONEDX):
 	cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
+
+$(PROMETHEUS)/.installed: .ci/prometheus
+	@.ci/prometheus $(PROMETHEUS)
+
+# ClickHouse's engine is half a gigabyte, and what it depends on as much again: only queries are asked of it, which need none of that.
+$(VENV)/.chdb: $(VENV)/.installed
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps chdb-core==26.9.0
+	@touch $@
 
 $(BROWSER)/.installed: .ci/browser
 	@.ci/browser $(BROWSER)
