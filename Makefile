@@ -44,7 +44,7 @@ test-messages: wasm native cli messages-cli $(VENV)/.installed $(BROWSER)/.insta
 	$(PYTHON) -m pytest tests/messages -q
 	GUARD=native $(PYTHON) -m pytest tests/messages/test_resubmit.py -q
 
-test-observe: wasm $(VENV)/.chdb $(PROMETHEUS)/.installed ## the fleet's schema, queries, rules and dashboard on ClickHouse and Prometheus
+test-observe: wasm messages-cli $(VENV)/.observe $(PROMETHEUS)/.installed ## the fleet's schema, queries, rules and dashboard on ClickHouse and Prometheus
 	$(PYTHON) -m pytest tests/observe -q
 
 test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
@@ -116,8 +116,9 @@ $(PROMETHEUS)/.installed: .ci/prometheus
 	@.ci/prometheus $(PROMETHEUS)
 
 # ClickHouse's engine is half a gigabyte, and what it depends on as much again: only queries are asked of it, which need none of that.
-$(VENV)/.chdb: $(VENV)/.installed
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps chdb-core==26.9.0
+# rotel is a collector.
+$(VENV)/.observe: $(VENV)/.installed
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps chdb-core==26.9.0 rotel==0.0.1a15
 	@touch $@
 
 $(BROWSER)/.installed: .ci/browser
