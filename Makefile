@@ -11,9 +11,10 @@ CYCLONEDX := target/tools/bin/cargo-cyclonedx
 DEBIAN := target/tools/debian
 ETCD   := target/tools/etcd
 BROWSER := target/tools/browser
+PROMETHEUS := target/tools/prometheus
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
-.PHONY: help docs demo messages cli messages-cli rig test test-native test-messages test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
+.PHONY: help docs demo messages cli messages-cli rig test test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
 	wasm native native-panics bench bench-etcd lint fmt clean
 
 help: ## what each target does
@@ -25,7 +26,7 @@ demo: $(GUARD) cli $(VENV)/.installed ## real webhooks through a real Envoy: whi
 messages: $(GUARD) messages-cli $(VENV)/.installed ## the page of messages over the demo's gateway: http://127.0.0.1:8095
 	@$(PYTHON) tests/messages_demo.py
 
-test: test-native test-envoy test-envoy-native test-messages test-gateways ## all tests, from nothing
+test: test-native test-envoy test-envoy-native test-messages test-observe test-gateways ## all tests, from nothing
 
 test-native: ## the core: vectors, decisions, configurations, properties; the programs
 	cargo test --locked
@@ -43,6 +44,9 @@ test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/
 test-messages: wasm native cli messages-cli $(VENV)/.installed $(BROWSER)/.installed ## what was recorded: received, kept, shown, sent again
 	$(PYTHON) -m pytest tests/messages -q
 	GUARD=native $(PYTHON) -m pytest tests/messages/test_resubmit.py -q
+
+test-observe: wasm messages-cli $(VENV)/.observe $(PROMETHEUS)/.installed ## the fleet's schema, queries, rules and dashboard on ClickHouse and Prometheus
+	$(PYTHON) -m pytest tests/observe -q
 
 test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
@@ -111,6 +115,15 @@ $(VENV)/.installed: tests/requirements.txt
 
 $(CYCLONEDX):
 	cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
+
+$(PROMETHEUS)/.installed: .ci/prometheus
+	@.ci/prometheus $(PROMETHEUS)
+
+# ClickHouse's engine is half a gigabyte, and what it depends on as much again: only queries are asked of it, which need none of that.
+# rotel is a collector.
+$(VENV)/.observe: $(VENV)/.installed
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps chdb-core==26.9.0 rotel==0.0.1a15
+	@touch $@
 
 $(BROWSER)/.installed: .ci/browser
 	@.ci/browser $(BROWSER)

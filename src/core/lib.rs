@@ -32,6 +32,7 @@
 //! 3. [`signature`] and `catalogue.json`: how one shape covers all providers.
 //! 4. `src/filter`: all host calls, in a crate of its own; this one could not import the host if it wanted to.
 //! 5. `src/cli`: the command line, a program around the same core.
+//! 6. `src/messages`: what was recorded, kept and shown; a program beside the gateway that shares only names with this.
 //!
 //! The core is pure: time, address and environment are arguments, verdicts are values. It never logs, replies, counts,
 //! reads a clock or the environment.
