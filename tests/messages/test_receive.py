@@ -278,6 +278,33 @@ def test_it_takes_up_what_envoy_sends_when_it_is_back(messages):
             time.sleep(0.2)
 
 
+# Searching
+
+
+def test_a_search_finds_ids_words_and_beginnings(messages):
+    with Exporter(messages.otlp) as exporter:
+        exporter.send({"request_id": "11111111-aaaa", "delivery_id": "evt_1"} | body(b'{"title": "Deploy the release", "who": "Zo\xc3\xab"}'),
+                      {"request_id": "22222222-bbbb", "delivery_id": "evt_2", "path": "/hooks/slack?x=1"} | body(b'{"title": "deployment done"}'),
+                      {"request_id": "33333333-cccc", "policy": "other", "verdict": "allow", "reason": "ok", "status": "202"} | body(b"plain text"),
+                      {"request_id": "44444444-dddd", "body": "/w==", "body_encoding": "base64", "body_sha256": "0" * 64, "body_bytes": "1"})
+
+    def found(words: str, **more: str) -> list[str]:
+        return [one["request_id"][0] for one in messages.messages(q=words, **more)]
+
+    for words, ids in [("deploy", "21"), ("deploy the", "1"), ("DEPLOYMENT", "2"), ("depl", "21"), ("release zoe", "1"), ("Zoë", "1"), ("22222222-bbbb", "2"),
+                       ("evt_1", "1"), ("22222222", "2"), ("slack", "2"), ("text plain", "3"), ("nothing", ""), ("-", ""), ("de", ""),
+                       ("deploy nothing", ""), ('" OR 1', ""), ("title*", "21")]:
+        assert "".join(found(words)) == ids, words
+    assert found("deploy", verdict="allow") == [] and found("plain", policy="other", status="2xx") == ["3"]
+    assert [one["request_id"][0] for one in messages.messages(path="/hooks/s")] == ["2"]
+    assert [one["request_id"][0] for one in messages.messages(status="202", verdict="allow", provider="github")] == ["3"]
+    newest = messages.messages(limit=1)[0]
+    assert [one["request_id"][0] for one in messages.messages(before=newest["id"], limit=2)] == ["3", "2"]
+    assert [one["request_id"][0] for one in messages.messages(after=newest["id"] - 2)] == ["3", "4"]
+    at = newest["time"]
+    assert len(messages.messages(**{"from": at - 1000, "to": at + 1000})) == 4 and messages.messages(to=at - 60_000) == []
+
+
 # Forgetting
 
 
