@@ -18,13 +18,17 @@ def catalogue() -> dict[str, dict]:
 
 def table() -> str:
     blocks = catalogue()
-    rows = ["| provider | name | checks | time | handshake | verified by |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = ["| provider | name | checks | time | handshake | checked against |", "| --- | --- | --- | --- | --- | --- |"]
     for name, block in blocks.items():
         source = blocks[block["same_as"]] if "same_as" in block else block
         handshake = "answered" if "handshake" in block or "handshake" in source else ""
         time = "signed" if "timestamp" in source.get("scheme", {}) else ""
-        rows.append(f"| [{block['title']}]({block['documentation']}) | `{name}` | {checks(source)} | {time} | {handshake} | {block['verified']} |")
+        rows.append(f"| [{block['title']}]({block['documentation']}) | `{name}` | {checks(source)} | {time} | {handshake} | {checked(block['checked'])} |")
     return "\n".join(rows) + "\n"
+
+
+def checked(of: dict) -> str:
+    return f"{of['kind']}, {of['date']}" if "date" in of else f"**{of['kind']}**"
 
 
 def checks(block: dict) -> str:

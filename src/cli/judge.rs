@@ -10,7 +10,7 @@ use webhook_guard_core::config::Configuration;
 use webhook_guard_core::decision::Decision;
 use webhook_guard_core::feed::Lists;
 use webhook_guard_core::policy::AfterHeaders;
-use webhook_guard_core::request::{Facts, Headers, Millis};
+use webhook_guard_core::request::{ClientCertificate, Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 
 /// What the gateway would know beside the request itself.
@@ -18,6 +18,8 @@ use webhook_guard_core::signature::End;
 pub(crate) struct Circumstances<'c> {
     /// The source address.
     pub(crate) source: Option<&'c str>,
+    /// The certificate with which the sender opened its connection.
+    pub(crate) client_certificate: Option<&'c ClientCertificate>,
     /// The policy that the route names.
     pub(crate) route_policy: Option<&'c str>,
     /// The gateway's clock.
@@ -30,6 +32,7 @@ impl<'c> Circumstances<'c> {
         Facts {
             headers,
             source: self.source.map(str::as_bytes),
+            client_certificate: self.client_certificate,
             route_policy: self.route_policy.map(str::as_bytes),
             now: self.now,
             ends_with_headers: !has_body,

@@ -3,7 +3,9 @@
 //! Responsible for one number: a stranger can hold as many requests open as the host admits, so what is kept of each is multiplied by a number that
 //! he chooses. V8 ends the whole Wasm VM when its memory reaches 1 GiB. Each awaited body therefore takes a [`Share`] of
 //! one [`Budget`] and gives it back when the request is over, however it ends; where nothing is left the request is
-//! refused as `overloaded`, and those that need no body go on.
+//! refused as `overloaded`, and those that need no body go on. What is recorded of requests for the operator's eyes is
+//! counted apart, up to the same limit, so that no record takes the room of a request: where none is left the request goes
+//! its way and only its record is shorter.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +20,10 @@ pub const DEFAULT_HELD_BYTES: u64 = 64 << 20;
 
 /// The bytes that are held, counted over all configurations of a Wasm VM or process.
 #[derive(Clone, Debug, Default)]
-pub struct Held(Arc<AtomicUsize>);
+pub struct Held {
+    requests: Arc<AtomicUsize>,
+    records: Arc<AtomicUsize>,
+}
 
 /// How many bytes may be held.
 #[derive(Clone, Debug)]
@@ -48,18 +53,24 @@ impl Budget {
     /// The bytes that are held now.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.held.0.load(Ordering::Relaxed)
+        self.held.requests.load(Ordering::Relaxed)
     }
 
     /// A share that holds nothing yet.
     pub(crate) fn share(&self) -> Share {
-        Share { budget: self.clone(), bytes: 0 }
+        Share { limit: self.limit, held: self.held.requests.clone(), bytes: 0 }
+    }
+
+    /// A share that holds nothing yet, of what records may take.
+    pub(crate) fn share_of_records(&self) -> Share {
+        Share { limit: self.limit, held: self.held.records.clone(), bytes: 0 }
     }
 }
 
 /// What one request holds of a budget; given back when it is dropped.
 pub(crate) struct Share {
-    budget: Budget,
+    limit: usize,
+    held: Arc<AtomicUsize>,
     bytes: usize,
 }
 
@@ -72,9 +83,9 @@ impl Share {
         let add = |held: usize| {
             let held = held.saturating_sub(self.bytes).saturating_add(bytes);
             // A share may always shrink.
-            (held <= self.budget.limit || bytes <= self.bytes).then_some(held)
+            (held <= self.limit || bytes <= self.bytes).then_some(held)
         };
-        let is_admitted = self.budget.held.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
+        let is_admitted = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
         if is_admitted {
             self.bytes = bytes;
         }
@@ -82,11 +93,19 @@ impl Share {
     }
 }
 
+impl Share {
+    /// Makes the share larger by what is kept now as well; false as [`Share::resize`].
+    #[must_use]
+    pub(crate) fn grow(&mut self, more: usize) -> bool {
+        self.resize(self.bytes.saturating_sub(BESIDE).saturating_add(more))
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         let subtract = |held: usize| Some(held.saturating_sub(self.bytes));
         // It cannot fail: the closure always gives a value.
-        self.budget.held.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract).unwrap_or_default();
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract).unwrap_or_default();
     }
 }
 
@@ -134,5 +153,15 @@ mod tests {
         assert!(share.resize(1000 - BESIDE));
         assert!(!other.share().resize(1001 - BESIDE));
         assert!(other.share().resize(1000 - BESIDE));
+    }
+
+    #[test]
+    fn records_take_no_room_of_requests() {
+        let budget = Budget::new(2000);
+        let mut record = budget.share_of_records();
+        assert!(record.resize(2000 - BESIDE));
+        assert!(!budget.share_of_records().resize(0), "there is room for more records");
+        assert_eq!(budget.held_bytes(), 0);
+        assert!(budget.share().resize(2000 - BESIDE), "a record takes the room of a request");
     }
 }

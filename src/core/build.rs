@@ -12,7 +12,7 @@ use std::path::Path;
 use std::{env, fs};
 
 /// What a check needs of a provider.
-const OF_A_PROVIDER: [&str; 5] = ["delivery_id", "handshake", "same_as", "scheme", "token"];
+const OF_A_PROVIDER: [&str; 6] = ["bare_refusals", "delivery_id", "handshake", "same_as", "scheme", "token"];
 /// What a check needs of a feed.
 const OF_A_FEED: [&str; 7] = ["authority", "initial", "json", "lines", "narrowed_by", "path", "where"];
 

@@ -6,6 +6,7 @@
 use crate::check::token::TokenPlace;
 use crate::handshake::Handshake;
 use crate::signature::field::Field;
+use crate::signature::timestamp::rfc3339;
 use crate::signature::{KeyForm, Scheme};
 use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_word, near};
 use std::sync::Arc;
@@ -17,14 +18,16 @@ type Named = (&'static str, &'static str);
 include!(concat!(env!("OUT_DIR"), "/blocks.rs"));
 
 /// What a provider's block may say.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "title",
     "documentation",
     "addresses",
+    "client_certificate",
     "event_type",
     "content_types",
-    "verified",
+    "checked",
     "deny_status",
+    "bare_refusals",
     "timestamp",
     "same_as",
     "handshake",
@@ -43,16 +46,20 @@ pub struct Provider {
     pub title: String,
     /// Where the provider explains how to verify a delivery.
     pub documentation: String,
-    /// Where it publishes the addresses from which it sends.
-    pub addresses: Option<String>,
+    /// The addresses from which it sends, or where it publishes them; empty where none are known.
+    pub addresses: Vec<String>,
+    /// The TLS certificate with which it sends, where it has one: the names to expect, and who signs it.
+    pub client_certificate: Option<String>,
     /// The content types of its deliveries, the usual one first; at least one.
     pub content_types: Vec<String>,
     /// The header in which it names the event.
     pub event_type: Option<String>,
-    /// How the block was verified.
-    pub verified: Evidence,
+    /// What the block was checked against, and when.
+    pub checked: Checked,
     /// The status that it wants where a signature does not hold.
     pub deny_status: Option<u16>,
+    /// Whether it demands that a 401 has no body.
+    pub wants_bare_refusals: bool,
     /// What it says about the time of a delivery.
     pub timestamp: Timestamp,
     /// What an operator has to know to set it up.
@@ -76,17 +83,32 @@ pub enum Way {
     Token(TokenPlace),
 }
 
-/// What a provider's block was held against.
+/// What a provider's block was checked against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Of what kind it is.
+    pub kind: Evidence,
+    /// The source: a page, a file of a repository, a library with its version. Nothing where there is none.
+    pub source: Option<String>,
+    /// The day, as `2026-11-26`. Nothing where there is no source.
+    pub date: Option<String>,
+}
+
+/// The kinds of sources that a provider's block is checked against, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// A delivery that the provider published with its secret.
+    /// A delivery that was published with its secret.
     PublishedVector,
-    /// The provider's own library.
+    /// The provider's own library signs or verifies in a test.
     VendorLibrary,
-    /// The provider's documentation.
+    /// The provider's own code was read.
+    VendorCode,
+    /// The provider's documentation was read.
     Documentation,
-    /// Nothing of the provider's.
-    Unverified,
+    /// The code of somebody who receives the provider's deliveries was read.
+    IndependentReceiver,
+    /// Nothing.
+    Unconfirmed,
 }
 
 /// What a provider says about the time of a delivery.
@@ -102,11 +124,13 @@ pub enum Timestamp {
 
 impl Evidence {
     /// The words for it in the catalogue.
-    pub const NAMES: [(&'static str, Self); 4] = [
+    pub const NAMES: [(&'static str, Self); 6] = [
         ("published vector", Self::PublishedVector),
-        ("vendor library", Self::VendorLibrary),
-        ("documentation", Self::Documentation),
-        ("unverified", Self::Unverified),
+        ("vendor library run in a test", Self::VendorLibrary),
+        ("vendor code read", Self::VendorCode),
+        ("documentation read", Self::Documentation),
+        ("independent receiver read", Self::IndependentReceiver),
+        ("unconfirmed", Self::Unconfirmed),
     ];
 
     /// The word for it in the catalogue.
@@ -161,6 +185,7 @@ pub(crate) struct Authentication {
     pub(crate) way: Way,
     pub(crate) delivery_id: Option<Field>,
     pub(crate) handshakes: Vec<Arc<Handshake>>,
+    pub(crate) wants_bare_refusals: bool,
     /// The provider whose block holds the `scheme` or `token`.
     of: &'static str,
 }
@@ -181,17 +206,20 @@ fn find(blocks: &'static [Named], name: &str) -> Option<Named> {
 
 fn provider(name: &'static str, block: &'static str) -> Result<Provider, ConfigError> {
     read(name, block, |object| {
-        let Authentication { way, delivery_id, handshakes, of } = read_authentication(name, object)?;
+        let Authentication { way, delivery_id, handshakes, wants_bare_refusals, of } =
+            read_authentication(name, object)?;
         let text = |key: &str| object.get(key).map(|node| node.text().map(str::to_owned)).transpose();
         Ok(Provider {
             name,
             title: object.required("title")?.filled_text()?.to_owned(),
             documentation: object.required("documentation")?.filled_text()?.to_owned(),
-            addresses: text("addresses")?,
+            addresses: object.get("addresses").map_or(Ok(Vec::new()), |node| addresses(&node))?,
+            client_certificate: text("client_certificate")?,
             content_types: texts(&object.required("content_types")?)?,
             event_type: text("event_type")?,
-            verified: object.required("verified")?.choice(&Evidence::NAMES)?,
+            checked: checked(&object.required("checked")?)?,
             deny_status: object.get("deny_status").map(|node| status(&node)).transpose()?,
+            wants_bare_refusals,
             timestamp: object.required("timestamp")?.choice(&Timestamp::NAMES)?,
             setup: text("setup")?,
             way,
@@ -205,16 +233,18 @@ fn provider(name: &'static str, block: &'static str) -> Result<Provider, ConfigE
 
 fn read_authentication(name: &'static str, object: &Object<'_>) -> Result<Authentication, ConfigError> {
     let handshakes = object.get("handshake").map(|node| Handshake::parse(&node)).transpose()?;
+    let wants_bare_refusals = object.get("bare_refusals").map_or(Ok(false), |node| node.boolean())?;
     let complaint = "must have exactly one of `scheme`, `token` and `same_as`";
     let (kind, node) = object.exactly_one(&["scheme", "token", "same_as"], complaint)?;
     if kind == "same_as" {
         let model = node.text()?;
         let model = authentication(model)?.ok_or_else(|| node.error(unknown(model)))?;
         let handshakes = handshakes.unwrap_or(model.handshakes);
-        return Ok(Authentication { handshakes, ..model });
+        return Ok(Authentication { handshakes, wants_bare_refusals, ..model });
     }
     let (way, delivery_id) = way(kind, &node, object)?;
-    Ok(Authentication { way, delivery_id, handshakes: handshakes.unwrap_or_default(), of: name })
+    let handshakes = handshakes.unwrap_or_default();
+    Ok(Authentication { way, delivery_id, handshakes, wants_bare_refusals, of: name })
 }
 
 /// Reads a block.
@@ -276,6 +306,31 @@ fn token_place(node: &Node<'_>) -> Result<TokenPlace, ConfigError> {
     })
 }
 
+/// What a block was checked against: nothing, which is said, or a source with its day.
+fn checked(node: &Node<'_>) -> Result<Checked, ConfigError> {
+    let object = node.object(&["kind", "source", "date"])?;
+    let kind = object.required("kind")?.choice(&Evidence::NAMES)?;
+    let source = object.get("source").map(|node| node.filled_text().map(str::to_owned)).transpose()?;
+    let date = object.get("date").map(|node| date(&node)).transpose()?;
+    if (source.is_some(), date.is_some()) != (kind != Evidence::Unconfirmed, kind != Evidence::Unconfirmed) {
+        let complaint = "must have a `source` and a `date`, and neither where it is unconfirmed";
+        return Err(node.error(Wrong::Rule(complaint)));
+    }
+    Ok(Checked { kind, source, date })
+}
+
+fn date(node: &Node<'_>) -> Result<String, ConfigError> {
+    let text = node.text()?;
+    match rfc3339(&format!("{text}T00:00:00Z")) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(node.error(Wrong::Rule("must be a day, such as 2026-11-26"))),
+    }
+}
+
+fn addresses(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+    node.one_or_list()?.iter().map(|entry| entry.filled_text().map(str::to_owned)).collect()
+}
+
 fn texts(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
     node.list()?.iter().map(|entry| entry.filled_text().map(str::to_owned)).collect()
 }
@@ -299,6 +354,7 @@ mod tests {
             let needed = authentication(provider.name).unwrap().unwrap();
             assert_eq!(format!("{:?}", needed.way), format!("{:?}", provider.way), "{}", provider.name);
             assert_eq!(needed.delivery_id, provider.delivery_id, "{}", provider.name);
+            assert_eq!(needed.wants_bare_refusals, provider.wants_bare_refusals, "{}", provider.name);
             let shakes = |shakes: &[Arc<Handshake>]| format!("{shakes:?}");
             assert_eq!(shakes(&needed.handshakes), shakes(&provider.handshakes), "{}", provider.name);
         }
@@ -323,6 +379,33 @@ mod tests {
         assert!(header.starts_with("providers.x.token.header: "), "{header}");
         let model = said(r#"{"same_as": "z"}"#);
         assert!(model.starts_with("providers.x.same_as: "), "{model}");
+    }
+
+    #[test]
+    fn no_block_is_without_what_it_was_checked_against() {
+        for provider in all() {
+            let Provider { name, checked, .. } = provider.unwrap();
+            let has_source = checked.source.is_some() && checked.date.is_some();
+            assert!(has_source || checked.kind == Evidence::Unconfirmed, "{name}");
+        }
+        let rule = "must have a `source` and a `date`, and neither where it is unconfirmed";
+        for (checked, complaint) in [
+            (r#"{"kind": "documentation read"}"#, rule),
+            (r#"{"kind": "vendor code read", "source": "a"}"#, rule),
+            (r#"{"kind": "unconfirmed", "source": "a", "date": "2026-11-26"}"#, rule),
+            (r#"{"kind": "hearsay", "source": "a", "date": "2026-11-26"}"#, "hearsay"),
+            (r#"{"kind": "vendor code read", "source": "a", "date": "2026-02-30"}"#, "must be a day"),
+        ] {
+            let block = format!(
+                r#"{{"title": "T", "documentation": "D", "content_types": ["a/b"], "timestamp": "none",
+                    "token": {{"bearer": true}}, "checked": {checked}}}"#
+            );
+            let said = provider("x", block.leak()).unwrap_err().to_string();
+            assert!(said.starts_with("providers.x.checked") && said.contains(complaint), "{checked}: {said}");
+        }
+        let none =
+            r#"{"title": "T", "documentation": "D", "content_types": ["a/b"], "token": {"bearer": true}}"#;
+        assert!(provider("x", none).unwrap_err().to_string().starts_with("providers.x.checked"));
     }
 
     #[test]

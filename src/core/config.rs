@@ -3,10 +3,12 @@
 //! Responsible for everything an operator writes: strict, resolved and decoded once, so that nothing is parsed while a
 //! request waits. It knows no request and no host: the environment is a function that is passed in.
 
+mod client_certificate;
 mod duplicates;
 mod feeds;
 mod handshake;
 mod policy;
+mod record;
 mod requirement;
 mod secret;
 mod signature;

@@ -6,6 +6,7 @@
 
 use crate::memory::Delivery;
 use crate::reply::Reply;
+use crate::resubmit;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -56,6 +57,10 @@ pub enum Reason {
     RequirementNotMet,
     /// No branch of an `any_of` holds.
     NoAlternativeHeld,
+    /// The connection has no client certificate.
+    ClientCertificateMissing,
+    /// The connection's client certificate is none of those that may send.
+    ClientCertificateNotAllowed,
     /// A handshake request that is not of the provider's shape.
     HandshakeRefused,
     /// A delivery that was seen before.
@@ -74,7 +79,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::NoPolicy,
         Self::PathMalformed,
         Self::MethodNotAllowed,
@@ -97,6 +102,8 @@ impl Reason {
         Self::TimestampFuture,
         Self::RequirementNotMet,
         Self::NoAlternativeHeld,
+        Self::ClientCertificateMissing,
+        Self::ClientCertificateNotAllowed,
         Self::HandshakeRefused,
         Self::DuplicateDelivery,
         Self::PolicyUnknown,
@@ -132,6 +139,8 @@ impl Reason {
             Self::TimestampFuture => "timestamp_future",
             Self::RequirementNotMet => "requirement_not_met",
             Self::NoAlternativeHeld => "no_alternative_held",
+            Self::ClientCertificateMissing => "client_certificate_missing",
+            Self::ClientCertificateNotAllowed => "client_certificate_not_allowed",
             Self::HandshakeRefused => "handshake_refused",
             Self::DuplicateDelivery => "duplicate_delivery",
             Self::PolicyUnknown => "policy_unknown",
@@ -153,6 +162,8 @@ impl Reason {
             Self::UpgradeNotAllowed
             | Self::SourceIpUnknown
             | Self::SourceIpNotAllowed
+            | Self::ClientCertificateMissing
+            | Self::ClientCertificateNotAllowed
             | Self::HandshakeRefused => 403,
             Self::TokenMissing
             | Self::TokenAmbiguous
@@ -259,13 +270,16 @@ pub struct Denial {
     pub allow: Vec<Arc<str>>,
     /// After how many seconds a new attempt makes sense, where it does (RFC 9110 10.2.3).
     pub retry_after: Option<u32>,
+    /// Whether the reply has a body. Some provider demands a 401 without (Xero): it is then without for every reason.
+    pub has_body: bool,
 }
 
 impl Denial {
     /// The reply to the sender, with the id of the request as [`crate::reply::request_id`] gives it.
     #[must_use]
     pub fn reply(&self, request_id: &str) -> Reply {
-        Reply::refusal(self.status, &self.allow, self.retry_after, request_id)
+        let reply = Reply::refusal(self.status, &self.allow, self.retry_after, request_id);
+        if self.has_body { reply } else { reply.without_body() }
     }
 }
 
@@ -273,7 +287,7 @@ impl From<Reason> for Denial {
     fn from(reason: Reason) -> Self {
         // Held requests end soon, by themselves or by the host's time-outs, and a memory may be back soon.
         let retry_after = matches!(reason, Reason::Overloaded | Reason::MemoryUnavailable).then_some(1);
-        Self { reason, status: reason.status(), allow: Vec::new(), retry_after }
+        Self { reason, status: reason.status(), allow: Vec::new(), retry_after, has_body: true }
     }
 }
 
@@ -329,6 +343,8 @@ pub enum CheckKind {
     Path,
     /// Source address.
     SourceIp,
+    /// Client certificate.
+    ClientCertificate,
     /// Token.
     Token,
     /// Signature with its time.
@@ -337,7 +353,8 @@ pub enum CheckKind {
 
 impl CheckKind {
     /// All of them, in the order in which they are judged.
-    pub const ALL: [Self; 4] = [Self::Path, Self::SourceIp, Self::Token, Self::Signature];
+    pub const ALL: [Self; 5] =
+        [Self::Path, Self::SourceIp, Self::ClientCertificate, Self::Token, Self::Signature];
 
     /// The word for it in logs and filter state.
     #[must_use]
@@ -345,6 +362,7 @@ impl CheckKind {
         match self {
             Self::Path => "path",
             Self::SourceIp => "source_ip",
+            Self::ClientCertificate => "client_certificate",
             Self::Token => "token",
             Self::Signature => "signature",
         }
@@ -370,6 +388,9 @@ pub struct Record {
     pub delivery: Option<Box<Delivery>>,
     /// What the memory said of it.
     pub repeat: Option<Repeat>,
+    /// Who sent it again, where the operator did: printable ASCII, at most 256 bytes. The delivery id is then that of the
+    /// message that is repeated.
+    pub resubmitted_by: Option<Arc<str>>,
 }
 
 /// What the memory of deliveries said.
@@ -399,8 +420,9 @@ impl Repeat {
 }
 
 impl Record {
-    /// How each kind of check went: `path:pass,source_ip:pass,token:skip,signature:fail`. Where a policy has several of a
-    /// kind, one that held counts before one that failed. It is made for every request, and so without `format!`.
+    /// How each kind of check went: `path:pass,source_ip:pass,token:skip,signature:fail`, and `client_certificate:pass`
+    /// before the token where the policy has such a check. Where it has several of a kind, one that held counts before
+    /// one that failed. It is made for every request, and so without `format!`.
     #[must_use]
     pub fn checks(&self) -> String {
         let went = |kind: CheckKind| {
@@ -408,7 +430,7 @@ impl Record {
             of_kind.max().unwrap_or_default().code()
         };
         let mut text = String::with_capacity(64);
-        for kind in CheckKind::ALL {
+        for kind in self.kinds() {
             if !text.is_empty() {
                 text.push(',');
             }
@@ -419,15 +441,27 @@ impl Record {
         text
     }
 
+    /// The kinds of checks of which something is said. Most listeners ask for no certificate, and nothing is said of one
+    /// where the policy does not.
+    fn kinds(&self) -> impl Iterator<Item = CheckKind> {
+        let is_told = |kind: &CheckKind| {
+            *kind != CheckKind::ClientCertificate || self.trail.iter().any(|step| step.kind == *kind)
+        };
+        CheckKind::ALL.into_iter().filter(is_told)
+    }
+
     /// What the upstream is told of an accepted request, as headers.
     #[must_use]
     pub fn identity(&self, verdict: &'static str) -> Vec<(&'static str, Arc<str>)> {
+        let is_again = self.resubmitted_by.is_some();
         [
             ("x-webhook-guard-verdict", Some(Arc::from(verdict))),
             ("x-webhook-guard-policy", self.policy.clone()),
             ("x-webhook-guard-provider", self.provider.clone()),
             ("x-webhook-guard-delivery-id", self.delivery_id.clone()),
             ("x-webhook-guard-secret-id", self.secret_ids.first().cloned()),
+            (resubmit::OF, self.delivery_id.clone().filter(|_| is_again)),
+            (resubmit::BY, self.resubmitted_by.clone()),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -504,7 +538,7 @@ impl Decision {
             }
             outcomes
         };
-        CheckKind::ALL.into_iter().flat_map(of_kind).map(move |(kind, outcome)| {
+        self.record.kinds().flat_map(of_kind).map(move |(kind, outcome)| {
             let (kind, outcome) = (kind.code(), outcome.code());
             format!("check {kind}:{outcome} policy={policy} request_id={request_id}")
         })

@@ -10,6 +10,8 @@
 //!  body    ──► Pause, piece by piece; Reply as soon as there is too much of it
 //!  end     ──► ReadBody ──► whole_body ─┐   only where a check needs the body once more
 //!     │                                 ▼
+//!     └────────────────► ReadStart ──► recorded ─┐  only where the policy records the body: what is decided is kept
+//!     │                                         ▼  for the operator's eyes before anything else becomes of it
 //!     └────────────────► ConfirmRoute ──► route ──► Continue    only where the head is gone already
 //!     └────────────────► Claim ──► claimed ──► Continue │ Reply  only where each delivery passes once,
 //!     └────────────────► Call ──► answered ──► Call │ Continue │ Reply   and the same where an etcd remembers it
@@ -17,12 +19,14 @@
 //!  response ──────────► a claim is settled: done, or forgotten
 //! ```
 
+use crate::budget::Share;
 use crate::config::Configuration;
 use crate::decision::{Decision, Reason, Record, Repeat, Verdict};
 use crate::feed::Lists;
 use crate::memory::etcd::{Answer, Call, Claiming, Etcd, Progress, WhenUnavailable};
 use crate::memory::{Claim, Claimed, Delivery, Response, Settlement, Store};
 use crate::policy::{AfterHeaders, BodyCheck, Edits, HeadersOutcome, Mode, Policy, is_identity};
+use crate::record::{self, Recording, State};
 use crate::reply::{self, Reply};
 use crate::request::{Facts, Headers, Millis};
 use crate::signature::End;
@@ -37,6 +41,8 @@ pub struct Acts {
     pub edits: Edits,
     /// What is made known: filter state, metrics, log.
     pub decision: Option<Decision>,
+    /// What is kept of the request for the operator's eyes, as further filter state.
+    pub record: Vec<State>,
     /// What happens to the request.
     pub next: Next,
 }
@@ -52,6 +58,8 @@ pub enum Next {
     Reply(Reply),
     /// The whole body is to be told by [`Exchange::whole_body`]: so many bytes.
     ReadBody(usize),
+    /// The start of the body is to be told by [`Exchange::recorded`]: so many bytes of what the host holds.
+    ReadStart(usize),
     /// The policy that the route names now is to be told by [`Exchange::route`].
     ConfirmRoute,
     /// What the gateway's own memory says of this delivery is to be told by [`Exchange::claimed`].
@@ -65,18 +73,20 @@ pub enum Next {
 
 impl Acts {
     fn only(next: Next) -> Self {
-        Self { edits: Edits::default(), decision: None, next }
+        Self { edits: Edits::default(), decision: None, record: Vec::new(), next }
     }
 }
 
 /// Where a request is. What is left behind while a state changes is a refusal.
 #[derive(Debug, Default)]
-enum State {
+enum Step {
     /// It does not go on; also before its headers came.
     #[default]
     Refused,
     /// Its body is awaited.
     Reading(Box<BodyCheck>),
+    /// It is decided, and recorded before anything becomes of it.
+    Recording(Decision),
     /// It is accepted if the route is still the one that was judged.
     Confirming(Decision),
     /// It is accepted if it is the first of its name, which the gateway's own memory is asked.
@@ -93,7 +103,7 @@ enum State {
 #[derive(Debug)]
 pub struct Exchange {
     configuration: Arc<Configuration>,
-    state: State,
+    state: Step,
     /// How many bytes of the body have come.
     received: usize,
     request_id: String,
@@ -107,6 +117,10 @@ pub struct Exchange {
     claim: Option<Box<Claim>>,
     /// When something was last told of it.
     now: Millis,
+    /// What is being recorded of its body, where anything is.
+    recording: Option<Box<Recording>>,
+    /// What the host keeps of it for the operator's eyes until it is over, counted.
+    recorded: Option<Share>,
 }
 
 impl Exchange {
@@ -115,7 +129,7 @@ impl Exchange {
     pub const fn new(configuration: Arc<Configuration>) -> Self {
         Self {
             configuration,
-            state: State::Refused,
+            state: Step::Refused,
             received: 0,
             request_id: String::new(),
             route_policy: None,
@@ -123,6 +137,8 @@ impl Exchange {
             policy: None,
             claim: None,
             now: Millis(0),
+            recording: None,
+            recorded: None,
         }
     }
 
@@ -147,20 +163,20 @@ impl Exchange {
     /// Whether more of the body is awaited.
     #[must_use]
     pub const fn is_reading(&self) -> bool {
-        matches!(self.state, State::Reading(_))
+        matches!(self.state, Step::Reading(_))
     }
 
     /// Whether it is held until more is told: more of its body, or the answer to a call.
     #[must_use]
     pub const fn is_held(&self) -> bool {
-        matches!(self.state, State::Reading(_) | State::Calling(_))
+        matches!(self.state, Step::Reading(_) | Step::Calling(_))
     }
 
     /// What there is to say about a request whose body is awaited.
     #[must_use]
     pub fn record(&self) -> Option<Record> {
         match &self.state {
-            State::Reading(check) => Some(check.record()),
+            Step::Reading(check) => Some(check.record()),
             _ => None,
         }
     }
@@ -174,16 +190,21 @@ impl Exchange {
         let HeadersOutcome { edits, step, policy } = self.configuration.policies.open(facts, lists);
         self.tells_identity = policy.as_ref().is_some_and(|policy| policy.tells_identity(holds));
         self.policy.clone_from(&policy);
+        let headers = self.begin_record(facts);
         let mut acts = match step {
             AfterHeaders::Leave => {
-                self.state = State::Passed;
+                self.state = Step::Passed;
                 Acts::only(Next::Continue)
             }
             // The URL of what the headers refuse has been redacted by `open`.
-            AfterHeaders::Settled(decision) if is_refused(&decision) => self.refuse(decision),
-            AfterHeaders::Settled(decision) => self.accept(decision),
+            AfterHeaders::Settled(decision) => {
+                // A request without a body has been read to its end.
+                let record = self.end_record(&decision, Vec::new());
+                let acts = if is_refused(&decision) { self.refuse(decision) } else { self.accept(decision) };
+                Acts { record, ..acts }
+            }
             AfterHeaders::AwaitBody(check) if holds => {
-                self.state = State::Reading(Box::new(check));
+                self.state = Step::Reading(Box::new(check));
                 Acts::only(Next::Pause)
             }
             AfterHeaders::AwaitBody(check) => {
@@ -194,26 +215,54 @@ impl Exchange {
                 if std::mem::take(&mut self.tells_identity) && is_enforced && check.only_length_is_open() {
                     acts.edits.set = check.record().identity("verified");
                 }
-                self.state = State::Reading(Box::new(check));
+                self.state = Step::Reading(Box::new(check));
                 acts
             }
         };
         acts.edits = Edits { set: acts.edits.set, ..edits };
+        acts.record.extend(headers);
         acts
+    }
+
+    /// What is told of the headers, and whether the body is recorded.
+    fn begin_record(&mut self, facts: &Facts<'_>) -> Vec<State> {
+        let Some(terms) = self.policy.as_ref().and_then(|policy| policy.record.as_ref()) else {
+            return Vec::new();
+        };
+        self.recording = Recording::new(terms);
+        if let Some(recording) = self.recording.as_mut().filter(|_| facts.ends_with_headers) {
+            recording.end();
+        }
+        let policies = &self.configuration.policies;
+        let headers = policies.recorded_headers(terms, facts.headers);
+        let (share, told) = record::headers_state(headers, policies.budget());
+        self.recorded = share;
+        told
+    }
+
+    /// What is told of the body, once, with the start of it that was wanted.
+    fn end_record(&mut self, decision: &Decision, start: Vec<u8>) -> Vec<State> {
+        let Some(recording) = self.recording.take() else { return Vec::new() };
+        let policies = &self.configuration.policies;
+        let share = self.recorded.get_or_insert_with(|| policies.budget().share_of_records());
+        recording.finish(is_good(decision), start, |text| policies.redact_text(text), share)
     }
 
     /// A piece of the body has come.
     pub fn body(&mut self, piece: &[u8]) -> Acts {
         match std::mem::take(&mut self.state) {
-            State::Passed => {
-                self.state = State::Passed;
+            Step::Passed => {
+                self.state = Step::Passed;
                 Acts::only(Next::Continue)
             }
-            State::Reading(check) => {
+            Step::Reading(check) => {
                 self.received = self.received.saturating_add(piece.len());
+                if let Some(recording) = &mut self.recording {
+                    recording.update(piece);
+                }
                 match check.update(piece) {
                     ControlFlow::Continue(check) => {
-                        self.state = State::Reading(Box::new(check));
+                        self.state = Step::Reading(Box::new(check));
                         Acts::only(Next::Pause)
                     }
                     ControlFlow::Break(decision) => self.settle(decision),
@@ -232,24 +281,29 @@ impl Exchange {
     pub fn end(&mut self, now: Millis) -> Acts {
         self.now = now;
         match std::mem::take(&mut self.state) {
-            State::Passed => {
-                self.state = State::Passed;
+            Step::Passed => {
+                self.state = Step::Passed;
                 Acts::only(Next::Continue)
             }
-            State::Reading(check) => match check.close() {
-                ControlFlow::Break(decision) => self.settle(decision),
-                ControlFlow::Continue(check) if check.needs_body() => {
-                    self.state = State::Reading(Box::new(check));
-                    Acts::only(Next::ReadBody(self.received))
+            Step::Reading(check) => {
+                if let Some(recording) = &mut self.recording {
+                    recording.end();
                 }
-                ControlFlow::Continue(check) => self.settle(check.finish(End { now, body: None })),
-            },
+                match check.close() {
+                    ControlFlow::Break(decision) => self.settle(decision),
+                    ControlFlow::Continue(check) if check.needs_body() => {
+                        self.state = Step::Reading(Box::new(check));
+                        Acts::only(Next::ReadBody(self.received))
+                    }
+                    ControlFlow::Continue(check) => self.settle(check.finish(End { now, body: None })),
+                }
+            }
             state => self.pause(state),
         }
     }
 
     /// Nothing is to be done yet, or any more.
-    fn pause(&mut self, state: State) -> Acts {
+    fn pause(&mut self, state: Step) -> Acts {
         self.state = state;
         Acts::only(Next::Pause)
     }
@@ -258,16 +312,23 @@ impl Exchange {
     pub fn whole_body(&mut self, body: Vec<u8>, now: Millis) -> Acts {
         self.now = now;
         match std::mem::take(&mut self.state) {
-            State::Reading(check) => self.settle(check.finish(End { now, body: Some(body) })),
+            Step::Reading(check) => self.settle(check.finish(End { now, body: Some(body) })),
             _ => self.fault(),
         }
+    }
+
+    /// The start of the body, as it was asked for.
+    pub fn recorded(&mut self, start: Vec<u8>) -> Acts {
+        let Step::Recording(decision) = std::mem::take(&mut self.state) else { return self.fault() };
+        let record = self.end_record(&decision, start);
+        Acts { record, ..self.settle(decision) }
     }
 
     /// The policy that the route names now, as it was asked for. The route judged is to be the route taken, but Envoy
     /// forgets its choice when a header is changed.
     pub fn route(&mut self, policy: Option<&[u8]>) -> Acts {
         match std::mem::take(&mut self.state) {
-            State::Confirming(decision) if policy == self.route_policy.as_deref() => self.remember(decision),
+            Step::Confirming(decision) if policy == self.route_policy.as_deref() => self.remember(decision),
             _ => self.fault(),
         }
     }
@@ -275,7 +336,7 @@ impl Exchange {
     /// What the gateway's own memory says of the delivery, as it was asked for.
     pub fn claimed(&mut self, claimed: Claimed) -> Acts {
         match std::mem::take(&mut self.state) {
-            State::Claiming(decision) => self.recalled(decision, claimed),
+            Step::Claiming(decision) => self.recalled(decision, claimed),
             _ => self.fault(),
         }
     }
@@ -283,13 +344,13 @@ impl Exchange {
     /// What came of the call to etcd. Nothing is done where no call is awaited any more.
     pub fn answered(&mut self, answer: Answer<'_>, now: Millis) -> Acts {
         let mut calling = match std::mem::take(&mut self.state) {
-            State::Calling(calling) => calling,
+            Step::Calling(calling) => calling,
             state => return self.pause(state),
         };
         let Store::Etcd(etcd) = &self.configuration.memory else { return self.fault() };
         match calling.1.answered(etcd, answer, now) {
             Progress::Call(call) => {
-                self.state = State::Calling(calling);
+                self.state = Step::Calling(calling);
                 Acts::only(Next::Call(call))
             }
             Progress::Claimed(claimed) => self.recalled(calling.0, claimed),
@@ -340,7 +401,7 @@ impl Exchange {
     /// The request's headers, as they were asked for: the URL of a refused request is logged without the tokens of any
     /// policy.
     pub fn redact(&mut self, headers: &Headers) -> Acts {
-        let State::Redacting(decision) = std::mem::take(&mut self.state) else { return self.fault() };
+        let Step::Redacting(decision) = std::mem::take(&mut self.state) else { return self.fault() };
         let mut acts = self.refuse(decision);
         self.configuration.policies.redact(headers, &mut acts.edits);
         acts
@@ -348,12 +409,23 @@ impl Exchange {
 
     /// The host failed: nothing is known, so the request is refused.
     pub fn fault(&mut self) -> Acts {
-        self.state = State::Refused;
+        self.state = Step::Refused;
         self.refuse(Decision::deny(Reason::HostFault, Record::default()))
     }
 
     /// Decided by its body.
     fn settle(&mut self, decision: Decision) -> Acts {
+        match self.recording.as_ref().map(|recording| recording.wanted(is_good(&decision))) {
+            None => {}
+            Some(0) => {
+                let record = self.end_record(&decision, Vec::new());
+                return Acts { record, ..self.settle(decision) };
+            }
+            Some(wanted) => {
+                self.state = Step::Recording(decision);
+                return Acts::only(Next::ReadStart(wanted));
+            }
+        }
         if !is_refused(&decision) {
             // What the memory has been asked about is not asked about again.
             return if decision.record.repeat.is_some() {
@@ -364,7 +436,7 @@ impl Exchange {
         }
         // A head that is not held is gone by now.
         if self.configuration.hold_request_head && self.configuration.policies.knows_tokens_in_queries() {
-            self.state = State::Redacting(decision);
+            self.state = Step::Redacting(decision);
             return Acts::only(Next::Redact);
         }
         self.refuse(decision)
@@ -375,8 +447,8 @@ impl Exchange {
             return self.remember(decision);
         }
         let edits = self.identity(&decision);
-        self.state = State::Confirming(decision);
-        Acts { edits, decision: None, next: Next::ConfirmRoute }
+        self.state = Step::Confirming(decision);
+        Acts { edits, ..Acts::only(Next::ConfirmRoute) }
     }
 
     /// Every check holds: whether the delivery is the first of its name.
@@ -384,12 +456,12 @@ impl Exchange {
         match (&decision.verdict, decision.record.delivery.as_deref().copied()) {
             (Verdict::Allow(_), Some(delivery)) => match &self.configuration.memory {
                 Store::Local(_) => {
-                    self.state = State::Claiming(decision);
+                    self.state = Step::Claiming(decision);
                     Acts::only(Next::Claim(delivery))
                 }
                 Store::Etcd(etcd) => {
                     let (claiming, call) = Claiming::start(etcd, delivery, self.now);
-                    self.state = State::Calling(Box::new((decision, claiming)));
+                    self.state = Step::Calling(Box::new((decision, claiming)));
                     Acts::only(Next::Call(call))
                 }
             },
@@ -399,9 +471,9 @@ impl Exchange {
 
     /// The request goes on.
     fn pass(&mut self, decision: Decision) -> Acts {
-        self.state = State::Passed;
+        self.state = Step::Passed;
         let edits = self.identity(&decision);
-        Acts { edits, decision: Some(decision), next: Next::Continue }
+        Acts { edits, decision: Some(decision), ..Acts::only(Next::Continue) }
     }
 
     /// What the upstream is told of the verdict, once.
@@ -415,11 +487,16 @@ impl Exchange {
     }
 
     fn refuse(&mut self, decision: Decision) -> Acts {
-        self.state = State::Refused;
+        self.state = Step::Refused;
         let reply = decision.reply(&self.request_id);
         let next = reply.map_or(Next::Pause, Next::Reply);
-        Acts { edits: Edits::default(), decision: Some(decision), next }
+        Acts { decision: Some(decision), ..Acts::only(next) }
     }
+}
+
+/// Whether the request counts as accepted for what is recorded: what is only reported would have been refused.
+const fn is_good(decision: &Decision) -> bool {
+    matches!(decision.verdict, Verdict::Allow(_) | Verdict::Answer(_) | Verdict::Acknowledge(_))
 }
 
 /// Whether the request ends here: refused, or answered.

@@ -25,7 +25,7 @@ pub struct Handshake {
     pub is_signed: bool,
     /// A value by which it is recognised beside the method; nothing where the echoed value is enough.
     pub when: Option<(Place, Arc<str>)>,
-    /// A value in the body that only deliveries have.
+    /// A value that only deliveries have.
     pub unless: Option<Place>,
     /// Where the operator's verify token sits, where the provider sends one.
     pub verify_token: Option<Place>,
@@ -156,6 +156,9 @@ impl Handshake {
             return None;
         }
         let unless = Value::read(self.unless.as_ref(), facts);
+        if matches!(unless, Value::Known(_) | Value::TooLong) {
+            return None;
+        }
         // What the headers told of `when` has been compared.
         let when = if matches!(when, Value::Later(_)) { when } else { Value::Absent };
         Some(Candidate { handshake: self.clone(), when, unless, echo })

@@ -11,7 +11,7 @@
 //!  headers          Facts { headers, source, route_policy, now, .. }        ▼
 //!  feeds            Lists ─┴──────────► Exchange::headers ──► PolicySet::open(&facts, &lists)
 //!                                          │                     │  choose a policy: route, path, host, method
-//!                                          │                     │  the cheapest first: source_ip, token, signature
+//!                                          │                     │  the cheapest first: source_ip, client_certificate, token, signature
 //!                                          ▼                     ▼
 //!                                      HeadersOutcome { edits, step: Leave │ Settled(Decision) │ AwaitBody(BodyCheck) }
 //!                                                                           │
@@ -48,8 +48,10 @@ pub mod handshake;
 pub mod matcher;
 pub mod memory;
 pub mod policy;
+pub mod record;
 pub mod reply;
 pub mod request;
+pub mod resubmit;
 pub mod secret;
 pub mod signature;
 pub mod uri;

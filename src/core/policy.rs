@@ -14,6 +14,7 @@ pub use evaluation::BodyCheck;
 pub use set::PolicySet;
 
 use crate::budget::Budget;
+use crate::check::client_certificate::CertificateCheck;
 use crate::check::source_ip::AddressCheck;
 use crate::check::token::{TokenCheck, TokenPlace};
 use crate::decision::{CheckKind, Decision, Denial, Outcome, Pass, Reason, Verdict};
@@ -24,6 +25,7 @@ use crate::memory::{Claimed, Terms, Then};
 use crate::policy::edits::is_same_name;
 use crate::policy::evaluation::Evaluation;
 use crate::policy::requirement::Requirement;
+use crate::record::RecordTerms;
 use crate::reply::Reply;
 use crate::request::Facts;
 use crate::secret::{Fingerprint, Secret};
@@ -47,6 +49,8 @@ pub enum Mode {
 pub enum Check {
     /// Where the request comes from.
     Source(AddressCheck),
+    /// Over whose connection.
+    Certificate(CertificateCheck),
     /// What it presents.
     Token(TokenCheck),
     /// What signed it.
@@ -64,12 +68,15 @@ pub struct PolicyCheck {
     pub delivery_id: Option<Field>,
     /// The handshakes of the provider.
     pub handshakes: Vec<Arc<Handshake>>,
+    /// Whether the provider demands that a 401 has no body.
+    pub wants_bare_refusals: bool,
 }
 
 impl PolicyCheck {
     const fn kind(&self) -> CheckKind {
         match self.check {
             Check::Source(_) => CheckKind::SourceIp,
+            Check::Certificate(_) => CheckKind::ClientCertificate,
             Check::Token(_) => CheckKind::Token,
             Check::Signature(_) => CheckKind::Signature,
         }
@@ -122,6 +129,8 @@ pub struct Policy {
     pub handshakes: Option<Handshakes>,
     /// How each delivery is let through once, where it is.
     pub duplicates: Option<Duplicates>,
+    /// What is kept of its requests for the operator's eyes, where anything is.
+    pub record: Option<Arc<RecordTerms>>,
 }
 
 /// How each delivery of a policy is let through once.
@@ -217,14 +226,14 @@ impl Policy {
     fn signature(&self, leaf: usize) -> Option<&Arc<SignatureCheck>> {
         match &self.leaves.get(leaf)?.check {
             Check::Signature(check) => Some(check),
-            Check::Source(_) | Check::Token(_) => None,
+            Check::Source(_) | Check::Certificate(_) | Check::Token(_) => None,
         }
     }
 
     fn token_places(&self) -> impl Iterator<Item = &TokenPlace> {
         self.leaves.iter().filter_map(|leaf| match &leaf.check {
             Check::Token(token) => Some(&token.place),
-            Check::Source(_) | Check::Signature(_) => None,
+            Check::Source(_) | Check::Certificate(_) | Check::Signature(_) => None,
         })
     }
 
@@ -273,7 +282,8 @@ impl Policy {
 
     fn denial(&self, reason: Reason) -> Denial {
         let status = self.deny_status.get(&reason).copied().unwrap_or(reason.status());
-        Denial { status, ..Denial::from(reason) }
+        let is_bare = status == 401 && self.leaves.iter().any(|leaf| leaf.wants_bare_refusals);
+        Denial { status, has_body: !is_bare, ..Denial::from(reason) }
     }
 
     /// Whether the content type is in the policy's list, or there is no list.

@@ -39,6 +39,14 @@ impl Reply {
         Self { status, headers, body }
     }
 
+    /// The same without its body.
+    #[must_use]
+    pub fn without_body(mut self) -> Self {
+        self.headers.retain(|(name, _)| name != "content-type");
+        self.body.clear();
+        self
+    }
+
     /// The answer to a handshake as text, with a header of the provider's where there is one.
     #[must_use]
     pub fn plain(status: u16, body: &str, extra: Option<(&str, &str)>) -> Self {
@@ -94,6 +102,13 @@ mod tests {
         assert!(reply.headers.contains(&header("allow", "GET, POST")));
         let odd = Reply::refusal(498, &[], None, "");
         assert_eq!(odd.body, r#"{"error": "Refused", "request_id": ""}"#);
+    }
+
+    #[test]
+    fn a_refusal_without_a_body_says_no_more_than_its_status() {
+        let reply = Reply::refusal(401, &[], None, "id-1").without_body();
+        assert_eq!((reply.status, reply.body.as_str()), (401, ""));
+        assert_eq!(reply.headers, [header("www-authenticate", "Webhook")]);
     }
 
     #[test]

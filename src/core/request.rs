@@ -160,6 +160,57 @@ impl Millis {
     }
 }
 
+/// What the host saw of the certificate with which the sender opened its connection. What the certificate does not have is
+/// empty. The host shows the first subject alternative name of a kind, and hides the others (measured; Envoy's
+/// `source/extensions/filters/common/expr/context.cc`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The SHA-256 of the certificate, in lower-case hexadecimal digits.
+    pub sha256: Vec<u8>,
+    /// The subject as RFC 2253 writes it.
+    pub subject: Vec<u8>,
+    /// The first DNS name.
+    pub dns: Vec<u8>,
+    /// The first URI.
+    pub uri: Vec<u8>,
+}
+
+/// What can be asked of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateAttribute {
+    /// Its SHA-256, which every certificate has.
+    Sha256,
+    /// Its subject.
+    Subject,
+    /// Its first DNS name.
+    Dns,
+    /// Its first URI.
+    Uri,
+}
+
+impl ClientCertificate {
+    /// Asks the host for the certificate; nothing where the sender presented none, over TLS or without. The digest says
+    /// whether it did: `connection.mtls` would say the same, for it does not tell either whether the host verified it.
+    ///
+    /// # Errors
+    /// What `ask` fails with.
+    pub fn read<E>(
+        mut ask: impl FnMut(CertificateAttribute) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Option<Self>, E> {
+        let sha256 = ask(CertificateAttribute::Sha256)?.unwrap_or_default();
+        if sha256.is_empty() {
+            return Ok(None);
+        }
+        let mut text = |attribute| ask(attribute).map(Option::unwrap_or_default);
+        Ok(Some(Self {
+            sha256,
+            subject: text(CertificateAttribute::Subject)?,
+            dns: text(CertificateAttribute::Dns)?,
+            uri: text(CertificateAttribute::Uri)?,
+        }))
+    }
+}
+
 /// All that is known about a request when its headers have come. Nothing is read from the host after this.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -167,6 +218,8 @@ pub struct Facts<'a> {
     pub headers: &'a Headers,
     /// Envoy's `source.address`: `ip:port`, IPv6 in brackets.
     pub source: Option<&'a [u8]>,
+    /// The certificate of its connection; nothing where there is none, or no policy asks for one.
+    pub client_certificate: Option<&'a ClientCertificate>,
     /// The policy that the route's metadata names.
     pub route_policy: Option<&'a [u8]>,
     /// When the headers came.

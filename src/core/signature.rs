@@ -32,6 +32,7 @@ use crate::signature::key::{Key, Tag};
 use crate::signature::public_key::Verification;
 use crate::signature::public_url::PublicUrl;
 use crate::signature::template::{Body, Part, Rendered, Seam, Values};
+use data_encoding::HEXLOWER;
 use std::fmt;
 use std::sync::Arc;
 
@@ -120,6 +121,7 @@ impl SignatureCheck {
             sent,
             digests,
             later,
+            content: (scheme.signed.body() == Body::Digest).then(Box::default),
             after,
             seam,
             body: Seen::default(),
@@ -284,6 +286,8 @@ pub struct Running {
     sent: Option<Millis>,
     digests: Vec<(BodyDigest, [u8; 32])>,
     later: Vec<(Search, Later)>,
+    /// The digest of the body, where that is what is signed.
+    content: Option<Box<BodyDigest>>,
     /// What follows the body.
     after: Vec<u8>,
     seam: Seam,
@@ -386,6 +390,11 @@ impl Running {
                 let ampersands = chunk.iter().filter(|byte| **byte == b'&').count();
                 self.body.ampersands = self.body.ampersands.saturating_add(ampersands);
             }
+            Body::Digest => {
+                if let Some(digest) = &mut self.content {
+                    digest.update(chunk);
+                }
+            }
             Body::Unsigned => {}
         }
         for (digest, _) in &mut self.digests {
@@ -425,8 +434,10 @@ impl Running {
             let id = name.id.as_ref().map_or(0, heap);
             size_of::<Name>().saturating_add(16).saturating_add(id)
         });
+        let content = self.content.as_ref().map_or(0, |_| size_of::<BodyDigest>().saturating_add(16));
         [
             name,
+            content,
             heap(&self.tags),
             heap(&self.claims),
             heap(&self.digests),
@@ -480,6 +491,9 @@ impl Running {
                 return Err(Reason::SignatureMalformed);
             }
             form.pieces().for_each(|piece| self.hash(piece));
+        }
+        if let Some(digest) = self.content.take() {
+            self.hash(HEXLOWER.encode(&digest.finish()).as_bytes());
         }
         let Self { tags, public, claims, after, digests, name, .. } = self;
         let is_valid =

@@ -10,5 +10,5 @@ mod node;
 pub use error::{ConfigError, Warning, Wrong};
 
 pub(crate) use error::Faults;
-pub(crate) use json::Json;
+pub(crate) use json::{Json, object_of_texts};
 pub(crate) use node::{Node, Object, first_fault, is_header_name, is_word, near};

@@ -23,7 +23,7 @@ use webhook_guard_core::memory::etcd::{Answer, Etcd, UNAVAILABLE};
 use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement, Store};
 use webhook_guard_core::policy::Edits;
 use webhook_guard_core::reply::Reply;
-use webhook_guard_core::request::{Facts, Headers, Millis};
+use webhook_guard_core::request::{CertificateAttribute, ClientCertificate, Facts, Headers, Millis};
 
 proxy_wasm::main! {{
     // Everything is handed to the host, whose own `wasm` logger decides what is written.
@@ -46,6 +46,7 @@ thread_local! {
 struct Guard {
     configuration: Arc<Configuration>,
     needs_source: bool,
+    needs_client_certificate: bool,
     /// The property that holds the policy of the route.
     route_policy_path: String,
     metrics: Metrics,
@@ -140,6 +141,7 @@ fn configure() -> Result<Guard, String> {
         log::warn!("configuration: {warning}");
     }
     let needs_source = configuration.policies.needs_source();
+    let needs_client_certificate = configuration.policies.needs_client_certificate();
     let namespace = &configuration.policy_namespace;
     let route_policy_path = format!("xds\0route_metadata\0filter_metadata\0{namespace}\0policy");
     let memory = match &configuration.memory {
@@ -153,7 +155,17 @@ fn configure() -> Result<Guard, String> {
     let configuration = Arc::new(configuration);
     let feeds = Feeds::new(configuration.feeds.clone());
     let tick = Cell::new(0);
-    Ok(Guard { configuration, needs_source, route_policy_path, metrics, holding, memory, feeds, tick })
+    Ok(Guard {
+        configuration,
+        needs_source,
+        needs_client_certificate,
+        route_policy_path,
+        metrics,
+        holding,
+        memory,
+        feeds,
+        tick,
+    })
 }
 
 fn now() -> Result<Millis, Fault> {
@@ -242,9 +254,12 @@ impl Guard {
         let headers = hostcalls::header_map(Map::RequestHeaders)?.and_then(Headers::from_abi).ok_or(Fault)?;
         let route_policy = self.route_policy()?;
         let source = if self.needs_source { hostcalls::property("source\0address")? } else { None };
+        let client_certificate =
+            if self.needs_client_certificate { ClientCertificate::read(certificate_property)? } else { None };
         let facts = Facts {
             headers: &headers,
             source: source.as_deref(),
+            client_certificate: client_certificate.as_ref(),
             route_policy: route_policy.as_deref(),
             now: now()?,
             ends_with_headers: end_of_stream,
@@ -309,6 +324,7 @@ impl Guard {
             if let Some(decision) = &acts.decision {
                 self.publish(decision, exchange.request_id());
             }
+            tell(acts.record.iter().map(|(name, value)| (*name, value.as_str())));
             acts = match acts.next {
                 Next::Continue => return Ok(Action::Continue),
                 Next::Pause => return Ok(Action::Pause),
@@ -317,7 +333,8 @@ impl Guard {
                     self.reply(&reply, &details, exchange.request_id());
                     return Ok(Action::Pause);
                 }
-                Next::ReadBody(length) => exchange.whole_body(whole_body(length)?, now()?),
+                Next::ReadBody(length) => exchange.whole_body(start_of_body(length)?, now()?),
+                Next::ReadStart(length) => exchange.recorded(start_of_body(length)?),
                 Next::ConfirmRoute => exchange.route(self.route_policy()?.as_deref()),
                 Next::Claim(delivery) => exchange.claimed(self.claim(delivery)?),
                 Next::Call(call) => match &self.memory {
@@ -426,12 +443,8 @@ impl Guard {
 
     /// Makes the decision known: filter state, metrics, log.
     fn publish(&self, decision: &Decision, request_id: &str) {
-        for (name, value) in decision.filter_state() {
-            // The host puts `wasm.` before the name.
-            if let (Some(name), Some(value)) = (name.strip_prefix("wasm."), value) {
-                hostcalls::set_property(name, &value).unwrap_or_default();
-            }
-        }
+        let state = decision.filter_state();
+        tell(state.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
         self.metrics.count(decision);
         match decision.log_line(request_id) {
             Some((Level::Error, line)) => log::error!("{line}"),
@@ -440,6 +453,27 @@ impl Guard {
         }
         if hostcalls::is_debug() {
             decision.check_lines(request_id).for_each(|line| log::debug!("{line}"));
+        }
+    }
+}
+
+/// What Envoy says of the client certificate of the connection. The header `x-forwarded-client-cert`, which a sender could
+/// write, is not read for it.
+fn certificate_property(attribute: CertificateAttribute) -> Result<Option<Vec<u8>>, Fault> {
+    hostcalls::property(match attribute {
+        CertificateAttribute::Sha256 => "connection\0sha256_peer_certificate_digest",
+        CertificateAttribute::Subject => "connection\0subject_peer_certificate",
+        CertificateAttribute::Dns => "connection\0dns_san_peer_certificate",
+        CertificateAttribute::Uri => "connection\0uri_san_peer_certificate",
+    })
+}
+
+/// Tells the host's request what its access log and other filters may read.
+fn tell<'s>(state: impl Iterator<Item = (&'static str, &'s str)>) {
+    for (name, value) in state {
+        // The host puts `wasm.` before the name.
+        if let Some(name) = name.strip_prefix("wasm.") {
+            hostcalls::set_property(name, value).unwrap_or_default();
         }
     }
 }
@@ -457,8 +491,8 @@ fn slice(from: usize, left: usize) -> Result<Vec<u8>, Fault> {
     if slice.is_empty() || slice.len() > most { Err(Fault) } else { Ok(slice) }
 }
 
-/// The whole body, which the host holds: nothing of it has gone on.
-fn whole_body(length: usize) -> Result<Vec<u8>, Fault> {
+/// The first bytes of the body, which the host holds: nothing of it has gone on.
+fn start_of_body(length: usize) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();
     body.try_reserve_exact(length).map_err(|_| Fault)?;
     while body.len() < length {

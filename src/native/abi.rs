@@ -121,6 +121,10 @@ pub(crate) enum Attribute {
     ResponseCodeDetails,
     ResponseFlags,
     SourceAddress,
+    PeerCertificateSubject,
+    PeerCertificateDns,
+    PeerCertificateUri,
+    PeerCertificateSha256,
     UpstreamAddress,
 }
 
@@ -131,6 +135,10 @@ impl Attribute {
             Self::ResponseCodeDetails => 16,
             Self::ResponseFlags => 17,
             Self::SourceAddress => 24,
+            Self::PeerCertificateSubject => 33,
+            Self::PeerCertificateDns => 35,
+            Self::PeerCertificateUri => 37,
+            Self::PeerCertificateSha256 => 38,
             Self::UpstreamAddress => 41,
         }
     }

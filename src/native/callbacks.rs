@@ -22,7 +22,7 @@ use webhook_guard_core::exchange::{Acts, Exchange, Next};
 use webhook_guard_core::memory::etcd::{Answer, Etcd, UNAVAILABLE};
 use webhook_guard_core::memory::{Claimed, Delivery, Response, Settlement, Store};
 use webhook_guard_core::policy::Edits;
-use webhook_guard_core::request::{Facts, Millis};
+use webhook_guard_core::request::{CertificateAttribute, ClientCertificate, Facts, Millis};
 
 /// What is held for requests of every configuration and worker: they share one process.
 static HELD: LazyLock<Held> = LazyLock::new(Held::default);
@@ -43,6 +43,7 @@ pub(crate) enum Flow {
 pub(crate) struct Guard {
     configuration: Arc<Configuration>,
     needs_source: bool,
+    needs_client_certificate: bool,
     /// Where deliveries are remembered, if any are.
     memory: Remembered,
     /// Its address feeds.
@@ -115,6 +116,7 @@ fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
         abi::log(LogLevel::Warn, &format!("configuration: {warning}"));
     }
     let needs_source = configuration.policies.needs_source();
+    let needs_client_certificate = configuration.policies.needs_client_certificate();
     let memory = match &configuration.memory {
         _ if !configuration.policies.remembers() => Remembered::Nowhere,
         Store::Local(layout) => Remembered::Locally(Memory::of(*layout)),
@@ -124,7 +126,8 @@ fn configure(bytes: &[u8]) -> Result<Arc<Guard>, String> {
         }
     };
     let feeds = Feeds::new(configuration.feeds.clone())?;
-    Ok(Arc::new(Guard { configuration: Arc::new(configuration), needs_source, memory, feeds }))
+    let configuration = Arc::new(configuration);
+    Ok(Arc::new(Guard { configuration, needs_source, needs_client_certificate, memory, feeds }))
 }
 
 /// Makes a request; nothing where that fails, and the host ends it.
@@ -213,9 +216,12 @@ impl Request {
         let headers = stream.headers(Map::RequestHeaders)?;
         let route_policy = route_policy(stream, &guard.configuration)?;
         let source = if guard.needs_source { stream.text(Attribute::SourceAddress) } else { None };
+        let client_certificate =
+            if guard.needs_client_certificate { client_certificate(stream)? } else { None };
         let facts = Facts {
             headers: &headers,
             source: source.as_deref(),
+            client_certificate: client_certificate.as_ref(),
             route_policy: route_policy.as_deref(),
             now: now()?,
             ends_with_headers: end_of_stream,
@@ -328,6 +334,9 @@ impl Request {
             if let Some(decision) = &acts.decision {
                 publish(stream, &self.plugin.metrics, decision, exchange.request_id());
             }
+            for (name, value) in &acts.record {
+                stream.set_filter_state(name, value);
+            }
             acts = match acts.next {
                 Next::Continue => return Ok(Flow::Continue),
                 Next::Pause if exchange.is_held() => return Ok(Flow::Hold),
@@ -337,7 +346,8 @@ impl Request {
                     stream.reply(reply.status, &reply.headers, &reply.body, &details);
                     return Ok(Flow::Stop);
                 }
-                Next::ReadBody(length) => exchange.whole_body(whole_body(stream, length)?, now()?),
+                Next::ReadBody(length) => exchange.whole_body(start_of_body(stream, length)?, now()?),
+                Next::ReadStart(length) => exchange.recorded(start_of_body(stream, length)?),
                 Next::Claim(delivery) => {
                     let claimed = claim(stream, &self.guard, &self.plugin.metrics, delivery)?;
                     exchange.claimed(claimed)
@@ -380,6 +390,19 @@ fn claim(
     Ok(claimed)
 }
 
+/// What Envoy says of the client certificate of the connection. The header `x-forwarded-client-cert`, which a sender could
+/// write, is not read for it.
+fn client_certificate(stream: &Stream<'_>) -> Result<Option<ClientCertificate>, Fault> {
+    ClientCertificate::read(|attribute| {
+        Ok(stream.text(match attribute {
+            CertificateAttribute::Sha256 => Attribute::PeerCertificateSha256,
+            CertificateAttribute::Subject => Attribute::PeerCertificateSubject,
+            CertificateAttribute::Dns => Attribute::PeerCertificateDns,
+            CertificateAttribute::Uri => Attribute::PeerCertificateUri,
+        }))
+    })
+}
+
 /// The policy that the metadata of the route names.
 fn route_policy(stream: &Stream<'_>, configuration: &Configuration) -> Result<Option<Vec<u8>>, Fault> {
     stream.route_metadata(&configuration.policy_namespace, "policy")
@@ -410,17 +433,18 @@ fn bodies(stream: &Stream<'_>) -> &'static [Body] {
     if stream.is_received_buffered() { &[Body::Received] } else { &[Body::Buffered, Body::Received] }
 }
 
-/// The whole body.
-fn whole_body(stream: &Stream<'_>, length: usize) -> Result<Vec<u8>, Fault> {
-    let mut whole = Vec::new();
-    whole.try_reserve_exact(length).map_err(|_| Fault)?;
+/// The first bytes of the body.
+fn start_of_body(stream: &Stream<'_>, length: usize) -> Result<Vec<u8>, Fault> {
+    let mut start = Vec::new();
+    start.try_reserve_exact(length).map_err(|_| Fault)?;
     for body in bodies(stream) {
         stream.body(*body, |piece| {
-            whole.extend_from_slice(piece);
-            whole.len() <= length
+            let left = length.saturating_sub(start.len());
+            start.extend_from_slice(piece.get(..left).unwrap_or(piece));
+            start.len() < length
         })?;
     }
-    if whole.len() == length { Ok(whole) } else { Err(Fault) }
+    if start.len() == length { Ok(start) } else { Err(Fault) }
 }
 
 /// Makes the decision known: filter state, metrics, log.

@@ -46,6 +46,8 @@ fn what_is_shipped_has_nothing_to_be_said_about() {
         &["istio/envoyfilter-held.yaml"],
         &["envoy-gateway/held.yaml"],
         &["envoy-gateway/buffer-behind.yaml"],
+        &["client-certificate/envoy.yaml"],
+        &["client-certificate/native.yaml"],
         &["native/envoy.yaml"],
         &["native/per-route.yaml"],
         &["native/ecds.yaml", "native/guard.yaml"],
@@ -58,6 +60,90 @@ fn what_is_shipped_has_nothing_to_be_said_about() {
         arguments.extend(paths.iter().map(String::as_str));
         let run = run(&arguments, &[], b"");
         assert_eq!((run.status, codes(&run)), (0, Vec::new()), "{files:?}");
+    }
+}
+
+#[test]
+fn a_listener_is_to_verify_the_certificates_that_a_policy_asks_for() {
+    let envoy = include_str!("../../envoy/client-certificate/envoy.yaml");
+    let trusted = "              trusted_ca: {filename: /etc/envoy/senders-ca.pem}\n";
+    let untrusted =
+        with(envoy, trusted, &format!("{trusted}              trust_chain_verification: ACCEPT_UNTRUSTED\n"));
+    let by_number = untrusted.replace("ACCEPT_UNTRUSTED\n", "1\n");
+    let digest = format!(r#"{{"sha256": ["{}"]}}"#, "0".repeat(64));
+    let pinned = with(&untrusted, r#"{"dns": ["*.partner.example.com"]}"#, &digest);
+    let all_pinned = with(&pinned, r#"{"subject": ["CN=hooks.bank.example.com,O=Bank"]}"#, &digest);
+    let expired = with(envoy, trusted, &format!("{trusted}              allow_expired_certificate: true\n"));
+    let (before, rest) = envoy.split_once("            validation_context:\n").unwrap();
+    let (_, behind) = rest.split_once(trusted).unwrap();
+    let not_asked = format!("{before}{behind}");
+    let (before, rest) = envoy.split_once("    - transport_socket:\n").unwrap();
+    let (_, behind) = rest.split_once("      filters:\n").unwrap();
+    let plain = format!("{before}    - filters:\n{behind}");
+    let discovered = with(
+        &with(
+            &not_asked,
+            "            tls_certificates:",
+            "            validation_context_sds_secret_config: {name: senders}\n            tls_certificates:",
+        ),
+        "  clusters:\n",
+        "  secrets:\n  - name: senders\n    validation_context:\n      trust_chain_verification: ACCEPT_UNTRUSTED\n  clusters:\n",
+    );
+    // What the upstream's certificate is taken for is another matter.
+    let cluster = with(
+        envoy,
+        "    type: STRICT_DNS\n",
+        "    type: STRICT_DNS\n    transport_socket:\n      typed_config:\n        common_tls_context:\n          \
+         validation_context: {trust_chain_verification: ACCEPT_UNTRUSTED}\n",
+    );
+    let none_asked = with(&plain, "client_certificate", "source_ip")
+        .replace(r#"{"dns": ["*.partner.example.com"]}"#, r#"{"allow": ["10.0.0.1"]}"#);
+    let no_check =
+        none_asked.replace(r#""client_certificate": {"subject": ["CN=hooks.bank.example.com,O=Bank"]},"#, "");
+    let rows: &[Row<'_>] = &[
+        (
+            "untrusted",
+            untrusted,
+            &[("unverified-client-certificate", "  trust_chain_verification: ACCEPT_UNTRUSTED")],
+        ),
+        ("by number", by_number, &[("unverified-client-certificate", "  trust_chain_verification: 1")]),
+        (
+            "pinned in part",
+            pinned,
+            &[("unverified-client-certificate", "  trust_chain_verification: ACCEPT_UNTRUSTED")],
+        ),
+        ("pinned", all_pinned, &[]),
+        ("expired", expired, &[("expired-client-certificate", "allow_expired_certificate")]),
+        (
+            "resumed",
+            with(envoy, "disable_stateful_session_resumption: true", "session_timeout: 3600s"),
+            &[("expired-client-certificate", "tls.v3.DownstreamTlsContext")],
+        ),
+        (
+            "resumed by ticket",
+            with(
+                envoy,
+                "disable_stateless_session_resumption: true",
+                "disable_stateless_session_resumption: false",
+            ),
+            &[("expired-client-certificate", "tls.v3.DownstreamTlsContext")],
+        ),
+        ("not asked for", not_asked, &[("no-client-certificate", "alpn_protocols")]),
+        ("no TLS", plain, &[("no-client-certificate", "- filters:")]),
+        (
+            "discovered",
+            discovered,
+            &[("unverified-client-certificate", "  trust_chain_verification: ACCEPT_UNTRUSTED")],
+        ),
+        ("upstream", cluster, &[]),
+        ("nothing to verify", no_check, &[]),
+    ];
+    for (name, text, expected) in rows {
+        let path = file("certificates", "envoy.yaml", text);
+        let run = run(&["check", "--format", "json", &path], &[], b"");
+        let expected: Vec<String> =
+            expected.iter().map(|(code, what)| format!("{code} {}", line_of(text, what))).collect();
+        assert_eq!(codes(&run), expected, "{name}");
     }
 }
 
@@ -176,6 +262,13 @@ fn every_warning_has_its_code_and_its_line() {
                 r#""require": {"signature": {"provider": "github", "secrets": [{"env": "A"}]}}, "duplicates": {}"#,
             ),
             "",
+        ),
+        (
+            "unconfirmed provider",
+            policy(
+                r#""require": {"signature": {"provider": "nexus", "secrets": [{"env": "A"}]}}, "duplicates": {}"#,
+            ),
+            "unconfirmed-provider 3",
         ),
         ("short window", policy(&slack(",\n\"duplicates\": {\"window_seconds\": 299}")), "short-window 4"),
         (

@@ -73,6 +73,39 @@ not in the policy's list
 }
 
 #[test]
+fn a_certificate_is_described_by_what_the_gateway_shows_of_it() {
+    let digest = "fedcba98".repeat(8);
+    let configuration = serde_json::json!({"policies": [{"name": "partner", "match": {"path": "/partner"}, "require": {
+        "client_certificate": {"dns": ["*.partner.example.com"], "sha256": [digest]}}}]});
+    let configuration = file("certificate", "configuration.json", configuration.to_string());
+    let request = file(
+        "certificate",
+        "request",
+        raw("/partner", "X-Forwarded-Client-Cert: DNS=a.partner.example.com\r\n", ""),
+    );
+    for (more, outcome) in [
+        (&[][..], "partner deny client_certificate_missing"),
+        (&["--client-dns", "a.partner.example.com"], "partner deny client_certificate_not_allowed"),
+        (
+            &["--client-dns", "a.partner.example.com", "--client-sha256", &digest.to_ascii_uppercase()],
+            "partner allow ok",
+        ),
+        (
+            &["--client-subject", "CN=a.partner.example.com", "--client-sha256", &digest],
+            "partner deny client_certificate_not_allowed",
+        ),
+        (&["--client-uri", "https://a.partner.example.com/"], "partner deny client_certificate_not_allowed"),
+    ] {
+        let arguments = ["explain", "--format", "json", "--config", &configuration, "--request", &request];
+        assert_eq!(verdict(&run(&[&arguments[..], more].concat(), &[], b"")), outcome, "{more:?}");
+    }
+    let run = run(&["explain", "--config", &configuration, "--request", &request], &[], b"");
+    let line =
+        "client_certificate  fail  client_certificate_missing: the connection has no client certificate";
+    assert!(run.stdout.contains(line), "{}", run.stdout);
+}
+
+#[test]
 fn every_form_of_a_capture_comes_to_the_same() {
     let header = format!("Stripe-Signature: t=1700000000,v1={STRIPE}");
     let har = serde_json::json!({"log": {"entries": [
@@ -310,4 +343,23 @@ fn the_checks_agree_with_the_verdict() {
     ] {
         assert!(seen.contains(said), "{said} is not among {seen:?}");
     }
+}
+
+#[test]
+fn what_is_recorded_of_the_request_is_said() {
+    let configuration = r#"{"policies": [{"name": "hook", "match": {"path": "/hook"},
+        "require": {"any_of": [{"token": {"query": "token", "secrets": [{"env": "TOKEN"}]}},
+                               {"token": {"header": "x-token", "secrets": [{"env": "TOKEN"}]}}]},
+        "record": {"body": "accepted", "headers": ["x-event", "x-token"]}}]}"#;
+    let configuration = file("record", "configuration.json", configuration);
+    let headers = "X-Event: a?token=token-0123456789ab\r\nX-Token: token-0123456789ab\r\n";
+    let request = file("record", "request", raw("/hook", headers, "{}"));
+    let arguments = ["explain", "--config", &configuration, "--request", &request];
+    let text = run(&arguments, &ENVIRONMENT, b"").stdout;
+    let line = "\nrecord    the body; headers {\"x-event\":\"a?token=REDACTED\"}\n";
+    assert!(text.ends_with(line), "{text}");
+    let refused = file("record", "refused", raw("/hook", "X-Token: wrong\r\n", "{}"));
+    let arguments = ["explain", "--config", &configuration, "--request", &refused, "--format", "json"];
+    let report: Value = serde_json::from_str(&run(&arguments, &ENVIRONMENT, b"").stdout).unwrap();
+    assert_eq!(report["record"], serde_json::json!({"body": false, "headers": "{}"}));
 }

@@ -44,12 +44,13 @@ fn the_table_has_a_line_a_provider() {
     for (name, words) in [
         ("github", ["GitHub", "hmac-sha256 in x-hub-signature-256", "none", "published vector"]),
         ("slack", ["Slack", "hmac-sha256 in x-slack-signature", "signed", "published vector"]),
-        ("azure_devops", ["Azure DevOps", "token, Basic", "none", "documentation"]),
-        ("cloudevents", ["CloudEvents", "token, Bearer", "none", "documentation"]),
+        ("azure_devops", ["Azure DevOps", "token, Basic", "none", "documentation read"]),
+        ("cloudevents", ["CloudEvents", "token, Bearer", "none", "documentation read"]),
         ("anthropic", ["Anthropic", "hmac-sha256 in webhook-signature", "signed", "vendor library"]),
+        ("nexus", ["Sonatype", "hmac-sha1 in x-nexus", "none", "unconfirmed"]),
     ] {
         let head = lines[0];
-        for (word, title) in words.into_iter().zip(["provider", "checks", "time", "verified by"]) {
+        for (word, title) in words.into_iter().zip(["provider", "checks", "time", "checked against"]) {
             assert_eq!(column(line(name), word), column(head, title), "{name}: {word} stands under {title}");
         }
     }
@@ -89,7 +90,19 @@ fn a_page_has_everything_about_a_provider() {
                 "\"handshake\": \"answer\"",
             ],
         ),
-        ("meta", &["GET, unsigned", "\"verify_tokens\": [{ \"env\": \"META_VERIFY_TOKEN\" }]"]),
+        (
+            "pagerduty",
+            &["certificate    common name webhooks.pagerduty.com (US) or webhooks.eu.pagerduty.com (EU)"],
+        ),
+        ("whatsapp", &["common name client.webhooks.fbclientcerts.com"]),
+        (
+            "meta",
+            &[
+                "common name client.webhooks.fbclientcerts.com",
+                "GET, unsigned",
+                "\"verify_tokens\": [{ \"env\": \"META_VERIFY_TOKEN\" }]",
+            ],
+        ),
         ("clerk", &["Clerk (clerk)", "\"header\": \"svix-signature\"", "\"prefix\": \"whsec_\""]),
         ("discord", &["ed25519", "DISCORD_WEBHOOK_PUBLIC_KEY"]),
         (
@@ -100,6 +113,14 @@ fn a_page_has_everything_about_a_provider() {
                 "GITLAB_WEBHOOK_TOKEN",
             ],
         ),
+        (
+            "gogs",
+            &[
+                "vendor code read: written after the provider's own code (2026-11-26: gogs/gogs@eb1054e, internal/database/webhook.go)",
+            ],
+        ),
+        ("nexus", &["unconfirmed: nothing that can be cited"]),
+        ("paystack", &["52.31.139.75, 52.49.173.169"]),
         ("gocardless", &["\"deny_status\": { \"signature_mismatch\": 498 }"]),
         ("twilio", &["\"public_url\": \"https://hooks.example.com/hooks/twilio\""]),
     ] {
@@ -108,6 +129,9 @@ fn a_page_has_everything_about_a_provider() {
             assert!(page.contains(word), "{name}: {word} is not in {page}");
         }
     }
+    assert!(!page("github").contains("  certificate "), "none is known");
+    assert!(details("github")["client_certificate"].is_null());
+    assert!(details("wise")["client_certificate"].as_str().unwrap().contains("mtls_enabled"));
 }
 
 #[test]

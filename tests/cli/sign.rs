@@ -10,6 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
+use std::time::UNIX_EPOCH;
 use time::OffsetDateTime;
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
@@ -77,15 +78,20 @@ fn sign(arguments: &[&str]) -> Sent {
     evaluated(good(&run(&arguments, &environment, b"")), &environment)
 }
 
-/// Where a Field of the catalogue sits in a vector, without its prefix.
-fn items(field: &Value, headers: &Value) -> Vec<String> {
+/// Where a Field of the catalogue sits in a vector, without its prefix. `not` is the place of an item that is none.
+fn items(field: &Value, headers: &Value, not: Option<u64>) -> Vec<String> {
     let name = field["header"].as_str().unwrap_or_default();
     let prefix = field["prefix"].as_str().unwrap_or_default();
     let given = headers.as_object().unwrap().iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
     let values = given.map(|(_, value)| value.as_str().unwrap().to_owned());
     values
         .flat_map(|value| match field["split"].as_str() {
-            Some(split) => value.split(split).map(|item| item.trim().to_owned()).collect(),
+            Some(split) => {
+                let places = (0_u64..).zip(value.split(split));
+                let counts =
+                    |place| field["index"].as_u64().is_none_or(|index| index == place) && not != Some(place);
+                places.filter(|(place, _)| counts(*place)).map(|(_, item)| item.trim().to_owned()).collect()
+            }
             None => vec![value],
         })
         .filter_map(|item| item.strip_prefix(prefix).map(str::to_owned))
@@ -107,6 +113,13 @@ fn time(unit: &str, text: &str) -> (String, bool) {
             (at, true)
         }
         "s" => (text.to_owned(), true),
+        "http-date" => {
+            let is_ours = text.contains(',');
+            let text =
+                if is_ours { text.to_owned() } else { text.replacen(' ', ", ", 1).replace("UTC", "GMT") };
+            let since = httpdate::parse_http_date(&text).unwrap().duration_since(UNIX_EPOCH).unwrap();
+            (since.as_secs().to_string(), is_ours)
+        }
         _ => (text.to_owned(), text.ends_with('Z') && !text.contains('.')),
     }
 }
@@ -148,6 +161,10 @@ fn every_provider_is_signed_for_as_its_vectors_say() {
                     vector[key].as_str().into_iter().flat_map(|text| [format!("--{key}"), text.to_owned()]),
                 );
             }
+            if vector["url"].is_null() {
+                // The path of vectors that do not say.
+                arguments.extend(["--url", "https://hooks.example.com/hook"].map(str::to_owned));
+            }
             let mut made: Vec<String> = fields(&scheme["signature"])
                 .iter()
                 .chain([&scheme["timestamp"], &scheme["delivery_id"], &layout["token"]])
@@ -166,13 +183,13 @@ fn every_provider_is_signed_for_as_its_vectors_say() {
                 }
             }
             let headers = &vector["headers"];
-            if let Some(id) = items(&scheme["delivery_id"], headers).into_iter().next() {
+            if let Some(id) = items(&scheme["delivery_id"], headers, None).into_iter().next() {
                 arguments.extend(["--delivery-id".to_owned(), id]);
             }
             let unit = scheme["timestamp"]["unit"].as_str().unwrap_or_default();
             let document: Value = serde_json::from_str(&body).unwrap_or_default();
             let in_body = scheme["timestamp"]["json"].as_str().and_then(|path| document.pointer(path));
-            let stamp = items(&scheme["timestamp"], headers).into_iter().next();
+            let stamp = items(&scheme["timestamp"], headers, None).into_iter().next();
             let stamp = stamp.or_else(|| in_body.map(Value::to_string));
             if let Some((at, is_ours)) = stamp.map(|stamp| time(unit, &stamp)) {
                 arguments.extend(["--at".to_owned(), at]);
@@ -205,9 +222,16 @@ fn every_provider_is_signed_for_as_its_vectors_say() {
             let ours = serde_json::to_value(
                 sent.headers.iter().cloned().collect::<std::collections::BTreeMap<String, String>>(),
             );
-            let ours = items(first, &ours.unwrap());
+            if first["query"].is_string() {
+                let query = |url: &str| url.split_once('?').map(|(_, query)| query.to_owned());
+                assert_eq!(query(&sent.url), query(vector["target"].as_str().unwrap()), "{name}");
+                continue;
+            }
+            let is_beside = scheme["timestamp"]["header"] == first["header"];
+            let not = scheme["timestamp"]["index"].as_u64().filter(|_| is_beside);
+            let ours = items(first, &ours.unwrap(), not);
             let theirs: Vec<String> =
-                fields(&scheme["signature"]).iter().flat_map(|field| items(field, headers)).collect();
+                fields(&scheme["signature"]).iter().flat_map(|field| items(field, headers, not)).collect();
             if otherwise.iter().any(|one| one == name) {
                 assert_eq!(ours.len(), 1, "{name}: {ours:?}");
                 continue;
@@ -229,8 +253,9 @@ fn every_provider_is_signed_for_as_its_vectors_say() {
     );
 }
 
-/// Box writes an offset, Twitch nanoseconds: another text, and so another signature. That the core accepts ours must do.
-const OTHERWISE: [&str; 4] = ["box-emoji", "box-secondary", "twitch-event", "twitch-no-body"];
+/// Box writes an offset, Twitch nanoseconds, Scalr a date of its own: another text, and so another signature. That the core
+/// accepts ours must do.
+const OTHERWISE: [&str; 5] = ["box-emoji", "box-secondary", "scalr-valid", "twitch-event", "twitch-no-body"];
 
 /// The token is where the vector has it.
 fn presents(name: &str, token: &Value, headers: &Value, sent: &Sent) {

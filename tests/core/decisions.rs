@@ -1,7 +1,7 @@
 //! Proves the decisions: rows of policy, request, verdict and reason. Every reason has a row, or is named as one that the
 //! core cannot come to.
 //!
-//! A request is one line: `METHOD TARGET | name: value | @source: .. | @route: .. | @now: MILLISECONDS | @end: MILLISECONDS || BODY`. `SIG1`
+//! A request is one line: `METHOD TARGET | name: value | @source: .. | @dns: .. | @subject: .. | @route: .. | @now: MILLISECONDS | @end: MILLISECONDS || BODY`. `SIG1`
 //! and `SIG2` stand for the HMAC-SHA-256 of `{}` under the keys `key-one-…` and `key-two-…`, `EMPTY1` for that of no
 //! body, `SLACK1` for that of `v0:1700000000:{}`: made with Python's hmac.
 
@@ -19,7 +19,7 @@ use webhook_guard_core::config;
 use webhook_guard_core::decision::{Decision, Reason, Verdict};
 use webhook_guard_core::feed::Lists;
 use webhook_guard_core::policy::{AfterHeaders, BodyCheck, PolicySet};
-use webhook_guard_core::request::Millis;
+use webhook_guard_core::request::{ClientCertificate, Millis};
 
 const DIGESTS: [(&str, &str); 4] = [
     ("SIG1", "2c28d2e6159b2a07689b4362742cb13bf49f6533f2ae8def4ed5143f0d46be6d"),
@@ -43,6 +43,7 @@ fn request(row: &str) -> Request {
     let mut request = Request {
         headers: vec![(":method".into(), method.into()), (":path".into(), target.into())],
         source: None,
+        client_certificate: None,
         route_policy: None,
         now: Millis(NOW),
         ended: None,
@@ -51,6 +52,15 @@ fn request(row: &str) -> Request {
     for part in parts {
         let (name, value) = part.split_once(": ").unwrap();
         match name {
+            "@dns" | "@uri" | "@subject" | "@sha256" => {
+                let certificate = request.client_certificate.get_or_insert_with(ClientCertificate::default);
+                *match name {
+                    "@dns" => &mut certificate.dns,
+                    "@uri" => &mut certificate.uri,
+                    "@subject" => &mut certificate.subject,
+                    _ => &mut certificate.sha256,
+                } = value.into();
+            }
             "@source" => request.source = Some(value.to_owned()),
             "@route" => request.route_policy = Some(value.to_owned()),
             "@end" => request.ended = Some(Millis(value.parse().unwrap())),
@@ -114,6 +124,10 @@ fn source() -> Value {
     json!({"allow": ["192.0.2.0/24"]})
 }
 
+fn certificate() -> Value {
+    json!({"dns": ["hooks.example.com"]})
+}
+
 /// One policy at `/hooks` with these members beside its name and match.
 fn single(members: &Value) -> Value {
     let mut policy = json!({"name": "single", "match": {"path": "/hooks"}});
@@ -144,6 +158,13 @@ const REASONS: &[(&str, &str)] = &[
     ("POST /source | @source: pipe", "source_ip_unknown"),
     ("POST /source | @source: 192.0.3.1:443", "source_ip_not_allowed"),
     ("POST /source | @source: 192.0.3.1:443 | x-forwarded-for: 192.0.2.1", "source_ip_not_allowed"),
+    ("POST /certificate", "client_certificate_missing"),
+    (
+        "POST /certificate | x-forwarded-client-cert: Subject=\"CN=hooks\";DNS=hooks.example.com",
+        "client_certificate_missing",
+    ),
+    ("POST /certificate | @dns: other.example.com", "client_certificate_not_allowed"),
+    ("POST /certificate | @subject: CN=hooks.example.com", "client_certificate_not_allowed"),
     ("POST /token", "token_missing"),
     ("POST /token | x-token: token-0123456789 | X-Token: token-0123456789", "token_ambiguous"),
     ("POST /token | x-token: token-0123456788", "token_mismatch"),
@@ -208,6 +229,7 @@ fn reasons() -> Value {
         github,
         handshake,
         policy("source", json!({"source_ip": source()})),
+        policy("certificate", json!({"client_certificate": certificate()})),
         policy("token", json!({"token": token()})),
         policy("slack", json!({"signature": {"provider": "slack", "secrets": secrets()}})),
         policy("require", json!({"signature": {"scheme": version, "secrets": secrets()}})),
@@ -249,6 +271,7 @@ fn each_policy_of_those_rows_lets_its_request_through() {
             ),
             ("POST /source | @source: 192.0.2.1:443", "allow", "ok"),
             ("POST /source | @source: [::ffff:192.0.2.1]:443", "allow", "ok"),
+            ("POST /certificate | @dns: Hooks.Example.com", "allow", "ok"),
             ("POST /token | x-token: token-0123456789", "allow", "ok"),
             (
                 "POST /slack | x-slack-request-timestamp: 1700000000 | x-slack-signature: v0=SLACK1 || {}",
@@ -270,13 +293,14 @@ fn cheap_comes_before_dear() {
         "signature": {"provider": "slack", "secrets": secrets()},
         "token": token(),
         "source_ip": source(),
+        "client_certificate": certificate(),
     });
     let mut configuration =
         single(&json!({"require": require, "content_types": ["application/json"], "max_body_bytes": 2}));
     configuration["policies"][0]["match"]["hosts"] = json!(["hooks.example.com"]);
     // Everything is wrong; each row puts right what the row before was refused for.
     let mut row = "GET /hooks;a | :authority: other.example.com | upgrade: h2c | content-type: text/plain | \
-                   content-encoding: br | @source: 192.0.3.1:1 | x-token: other | x-slack-signature: v1=SLACK1 | \
+                   content-encoding: br | @source: 192.0.3.1:1 | @dns: other.example.com | x-token: other | x-slack-signature: v1=SLACK1 | \
                    x-slack-request-timestamp: 1 || {}}"
         .to_owned();
     for (reason, wrong, right) in [
@@ -287,6 +311,7 @@ fn cheap_comes_before_dear() {
         ("content_type_not_allowed", "text/plain", "application/json"),
         ("content_encoding_not_allowed", "br |", "identity |"),
         ("source_ip_not_allowed", "192.0.3.1", "192.0.2.1"),
+        ("client_certificate_not_allowed", "@dns: other", "@dns: hooks"),
         ("token_mismatch", "x-token: other", "x-token: token-0123456789"),
         ("signature_malformed", "v1=SLACK1", "v0=SLACK1"),
         ("timestamp_stale", "timestamp: 1 ", "timestamp: 1700000000 "),
@@ -899,8 +924,14 @@ fn a_recorded_delivery_cannot_be_cut_anew() {
             (&cut, "deny", "signature_malformed"),
         ],
     );
+    let mut beside_a_header = policy("github");
+    beside_a_header["policies"][0]["require"]["signature"] = json!({
+        "scheme": {"algorithm": "hmac-sha256", "signature": {"header": "klaviyo-signature", "encoding": "hex"},
+            "signed": "{body}{header:klaviyo-timestamp}"},
+        "secrets": [{"value": "key-one-0123456789"}],
+    });
     check(
-        &policy("klaviyo"),
+        &beside_a_header,
         &[
             (
                 r#"POST /hooks | klaviyo-signature: aa38d994dda53496b275827cf74a217056110a90e169a7e592975403ff40fff7 | klaviyo-timestamp: 1700000000 || {"a":1}"#,

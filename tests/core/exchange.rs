@@ -44,8 +44,14 @@ impl Host {
         let pseudo = [(":method", "POST"), (":path", target), (":authority", "hooks.example.com")];
         let all = pseudo.iter().chain(more).map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let headers = Headers::from_pairs(all);
-        let facts =
-            Facts { headers: &headers, source: None, route_policy: None, now: NOW, ends_with_headers: ends };
+        let facts = Facts {
+            headers: &headers,
+            source: None,
+            client_certificate: None,
+            route_policy: None,
+            now: NOW,
+            ends_with_headers: ends,
+        };
         self.exchange.headers(&facts, &Lists::default())
     }
 }
@@ -57,6 +63,7 @@ fn said(acts: &Acts) -> String {
         Next::Pause => "pause".to_owned(),
         Next::Reply(reply) => format!("reply {}", reply.status),
         Next::ReadBody(bytes) => format!("read {bytes}"),
+        Next::ReadStart(bytes) => format!("start {bytes}"),
         Next::ConfirmRoute => "confirm".to_owned(),
         Next::Claim(_) => "claim".to_owned(),
         Next::Call(call) => format!("call {}", call.method.name()),
@@ -358,4 +365,223 @@ fn a_delivery_is_settled_once_by_what_became_of_it() {
 fn what_is_claimed_without_being_asked_for_is_a_fault() {
     let mut host = Host::new(true);
     assert!(said(&host.exchange.claimed(Claimed::Pending)).starts_with("reply 503 host_fault"));
+}
+
+/// A request under a policy that records; what is told of it beside the decision.
+fn recording(record: &Value, require: &Value) -> Host {
+    let configuration = json!({"policies": [
+        {"name": "recorded", "match": {"path": "/signed"}, "max_body_bytes": 8, "require": require, "record": record},
+        {"name": "token", "match": {"path": "/token"}, "require": {"token": {"query": "token",
+            "secrets": [{"value": "token-0123456789"}]}}},
+        {"name": "header", "match": {"path": "/header"}, "require": {"token": {"header": "x-token",
+            "secrets": [{"value": "token-0123456789"}]}}},
+    ]});
+    let configuration = config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap();
+    Host { exchange: Exchange::new(Arc::new(configuration)) }
+}
+
+fn signed() -> Value {
+    json!({"signature": {"provider": "github", "secrets": [{"value": "key-one-0123456789"}]}})
+}
+
+/// What is told, without `wasm.webhook_` before the names.
+fn told(acts: &Acts) -> Vec<(&str, &str)> {
+    let short = |name: &'static str| name.strip_prefix("wasm.webhook_").unwrap();
+    acts.record.iter().map(|(name, value)| (short(name), value.as_str())).collect()
+}
+
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const BRACES: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+#[test]
+fn a_body_is_recorded_once_it_is_judged_and_before_anything_becomes_of_it() {
+    let mut host = recording(&json!({"body": "all"}), &signed());
+    assert_eq!(said(&host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false)), "pause -");
+    let _ = host.exchange.body(b"{");
+    let _ = host.exchange.body(b"}");
+    assert_eq!(said(&host.exchange.end(NOW)), "start 2 -");
+    assert!(!host.exchange.is_reading(), "no more of the body is awaited");
+    assert_eq!(said(&host.exchange.body(b"")), "pause -");
+    let mut host = recording(&json!({"body": "all"}), &signed());
+    let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
+    let _ = host.exchange.body(b"{}");
+    let _ = host.exchange.end(NOW);
+    let acts = host.exchange.recorded(b"{}".to_vec());
+    assert!(said(&acts).starts_with("continue ok"), "{acts:?}");
+    let body = [("body_bytes", "2"), ("body_sha256", BRACES), ("body", "{}"), ("body_encoding", "text")];
+    assert_eq!(told(&acts), body);
+    assert_eq!(said(&host.exchange.recorded(Vec::new())), "reply 503 host_fault", "what was not asked for");
+}
+
+#[test]
+fn whose_body_is_recorded_is_said_by_the_verdict() {
+    for (which, good, bad) in [
+        ("none", "continue ok", "redact -"),
+        ("refused", "continue ok", "start 2 -"),
+        ("accepted", "start 2 -", "redact -"),
+        ("all", "start 2 -", "start 2 -"),
+    ] {
+        for (body, next) in [(b"{}", good), (b"[]", bad)] {
+            let mut host = recording(&json!({"body": which}), &signed());
+            let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
+            let _ = host.exchange.body(body);
+            let acts = host.exchange.end(NOW);
+            assert!(said(&acts).starts_with(next), "{which} {body:?}: {acts:?}");
+            let digests = if next.starts_with("start") || which == "none" { 0 } else { 2 };
+            assert_eq!(told(&acts).len(), digests, "{which} {body:?}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_nobody_judges_is_held_where_it_is_recorded() {
+    let source = json!({"source_ip": {"allow": ["192.0.2.1"]}});
+    for (which, next) in [("refused", "reply 403 source_ip_unknown"), ("all", "reply 403 source_ip_unknown")]
+    {
+        let mut host = recording(&json!({"body": which}), &source);
+        let acts = host.headers("/signed", &[("content-length", "2")], false);
+        assert_eq!((said(&acts).as_str(), told(&acts).len()), (next, 0), "nothing of it was read");
+    }
+    let open = json!("nothing");
+    for (which, next) in [("none", "continue ok"), ("refused", "continue ok"), ("accepted", "pause -")] {
+        let mut host = recording(&json!({"body": which, "max_body_bytes": 1}), &open);
+        let acts = host.headers("/signed", &[("content-length", "2")], false);
+        assert!(said(&acts).starts_with(next), "{which}: {acts:?}");
+        if which == "accepted" {
+            let _ = host.exchange.body(b"{}");
+            assert_eq!(said(&host.exchange.end(NOW)), "start 1 -");
+            let acts = host.exchange.recorded(b"{".to_vec());
+            assert_eq!(told(&acts).last(), Some(&("body_encoding", "text+truncated")));
+        }
+    }
+    let mut host = recording(&json!({"body": "all"}), &open);
+    let acts = host.headers("/signed", &[], true);
+    let body = [("body_bytes", "0"), ("body_sha256", EMPTY), ("body", ""), ("body_encoding", "text")];
+    assert_eq!(told(&acts), body);
+}
+
+#[test]
+fn a_request_that_is_refused_in_the_middle_of_its_body_is_recorded_as_far_as_it_was_read() {
+    let mut host = recording(&json!({"body": "refused"}), &signed());
+    let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
+    let _ = host.exchange.body(b"01234");
+    assert_eq!(said(&host.exchange.body(b"5678")), "start 9 -");
+    let acts = host.exchange.recorded(b"012345678".to_vec());
+    assert_eq!(told(&acts), [("body", "012345678"), ("body_encoding", "text+truncated")]);
+    assert_eq!(said(&acts), "redact -");
+}
+
+#[test]
+fn headers_are_recorded_when_they_come_and_tokens_never() {
+    let record = json!({"headers": ["X-Event", "authorization", "x-token", "referer"]});
+    let mut host = recording(&record, &signed());
+    let headers = [
+        ("x-event", "push"),
+        ("authorization", "Bearer s3cret"),
+        ("x-token", "s3cret"),
+        ("referer", "/a?token=s3cret"),
+        ("x-hub-signature-256", RIGHT),
+    ];
+    let acts = host.headers("/signed", &headers, false);
+    assert_eq!(told(&acts), [("headers", r#"{"x-event":"push","referer":"/a?token=REDACTED"}"#)]);
+    let _ = host.exchange.body(b"{}");
+    assert_eq!(told(&host.exchange.end(NOW)), [], "once, and nothing of the body");
+}
+
+/// `v1\n1700000000\nid-1\nanna\nPOST\n/signed\n{}` under `operator-key-0123456789`, by Python's hmac.
+const AGAIN: &str = "v1=6751ac106a8cefcbc4e80023735136ed8fa3b3af966f3a791aa50238d376da5c";
+
+/// The same but for its last bits.
+const WRONG: &str = "v1=6751ac106a8cefcbc4e80023735136ed8fa3b3af966f3a791aa50238d376da50";
+
+/// What the operator's tool sends, with one header's value changed.
+fn again(changed: (&str, &str)) -> Vec<(String, String)> {
+    [("of", "id-1"), ("by", "anna"), ("time", "1700000000"), ("signature", AGAIN)]
+        .map(|(name, value)| {
+            let value = if name == changed.0 { changed.1 } else { value };
+            (format!("x-webhook-guard-resubmit-{name}"), value.to_owned())
+        })
+        .to_vec()
+}
+
+fn resubmit(changed: (&str, &str)) -> (Host, Acts) {
+    let operator =
+        json!({"signature": {"provider": "operator", "secrets": [{"value": "operator-key-0123456789"}]}});
+    let mut host = recording(&json!({"body": "none"}), &json!({"any_of": [signed(), operator]}));
+    let pairs = again(changed);
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let acts = host.headers("/signed", &pairs, false);
+    (host, acts)
+}
+
+#[test]
+fn the_application_is_told_who_sends_what_again() {
+    let (mut host, acts) = resubmit(("", ""));
+    // What the sender wrote is taken out first, whoever it is.
+    assert_eq!(acts.edits.remove.len(), 4, "{acts:?}");
+    let _ = host.exchange.body(b"{}");
+    let told = "continue ok x-webhook-guard-verdict=verified x-webhook-guard-policy=recorded \
+                x-webhook-guard-provider=operator x-webhook-guard-delivery-id=id-1 \
+                x-webhook-guard-resubmit-of=id-1 x-webhook-guard-resubmit-by=anna";
+    assert_eq!(said(&host.exchange.end(NOW)), told);
+}
+
+#[test]
+fn nothing_of_what_the_operator_signed_can_be_changed() {
+    for changed in [("of", "id-2"), ("by", "bob"), ("time", "1700000001"), ("signature", WRONG)] {
+        let (mut host, _) = resubmit(changed);
+        let _ = host.exchange.body(b"{}");
+        let acts = host.exchange.end(NOW);
+        assert_eq!(said(&acts), "redact -", "{changed:?}");
+    }
+    let (mut host, _) = resubmit(("", ""));
+    let _ = host.exchange.body(b"[]");
+    assert_eq!(said(&host.exchange.end(NOW)), "redact -", "another body");
+}
+
+#[test]
+fn who_is_not_verified_as_the_operator_is_not_told_as_one() {
+    let (mut host, _) = resubmit(("", ""));
+    let mut pairs = again(("signature", "v1=00"));
+    pairs.push(("x-hub-signature-256".to_owned(), RIGHT.to_owned()));
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let acts = host.headers("/signed", &pairs, false);
+    assert_eq!(acts.edits.remove.len(), 4);
+    let _ = host.exchange.body(b"{}");
+    let told = said(&host.exchange.end(NOW));
+    assert!(told.contains("x-webhook-guard-provider=github") && !told.contains("resubmit"), "{told}");
+}
+
+#[test]
+fn a_duplicate_is_no_obstacle_to_a_resubmit() {
+    let operator =
+        json!({"signature": {"provider": "operator", "secrets": [{"value": "operator-key-0123456789"}]}});
+    let configuration = json!({"policies": [{"name": "recorded", "match": {"path": "/signed"},
+        "require": {"any_of": [signed(), operator]}, "duplicates": {"id": {"json": "/id"}}}]});
+    let configuration = Arc::new(config::parse(configuration.to_string().as_bytes(), &|_| None).unwrap());
+    let body = br#"{"id": "evt-1"}"#;
+    // By Python's hmac, as above.
+    let signatures = [
+        (1_700_000_000, "v1=64f7993e4ecebe0c96b358d634a0ca718113ce029d168e3403d12365b934108d"),
+        (1_699_999_999, "v1=32aa20988638dc21e9df117323d8a381274962b189ef7c402013ba1489b583e2"),
+    ];
+    let claimed = |(time, signature): (i64, &str)| {
+        let mut host = Host { exchange: Exchange::new(configuration.clone()) };
+        let time = time.to_string();
+        let pairs = [
+            ("x-webhook-guard-resubmit-of", "id-1"),
+            ("x-webhook-guard-resubmit-by", "anna"),
+            ("x-webhook-guard-resubmit-time", &time),
+            ("x-webhook-guard-resubmit-signature", signature),
+        ];
+        let _ = host.headers("/signed", &pairs, false);
+        let _ = host.exchange.body(body);
+        match host.exchange.end(NOW).next {
+            Next::Claim(delivery) => delivery.key,
+            other => panic!("{other:?}"),
+        }
+    };
+    let [first, second] = signatures;
+    assert_ne!(claimed(first), claimed(second), "the same message is sent again a second time");
+    assert_eq!(claimed(first), claimed(first), "a resubmit that is played again is a duplicate");
 }

@@ -252,6 +252,7 @@ fn judged(configuration: &config::Configuration, lists: &Lists, source: &str, no
     let facts = Facts {
         headers: &headers,
         source: Some(source.as_bytes()),
+        client_certificate: None,
         route_policy: None,
         now,
         ends_with_headers: true,

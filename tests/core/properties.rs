@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 use webhook_guard_core::config::{self, Configuration};
 use webhook_guard_core::feed::Lists;
-use webhook_guard_core::request::{Facts, Headers, Millis};
+use webhook_guard_core::request::{ClientCertificate, Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 use webhook_guard_core::uri::percent;
 use webhook_guard_core::uri::query;
@@ -232,15 +232,29 @@ fn no_request_panics_and_none_gets_through_by_accident() {
             codes(decision.as_ref()),
             "round {round}, chunks of {chunk}: {request:?}"
         );
-        // Nothing here knows a secret: what is let through is let through by its address, or by a policy that asks nothing.
+        // Nothing here knows a secret: what is let through is let through by its address or certificate, or by a policy
+        // that asks nothing.
         if let Some(decision) = decision.filter(|decision| decision.verdict.code() == "allow") {
-            request.source = None;
+            (request.source, request.client_certificate) = (None, None);
             assert!(decision.record.secret_ids.is_empty(), "round {round}: {request:?}");
             let (_, again) = request.judge(policies, *framing, chunk);
             let policy = decision.record.policy.unwrap();
             let is_open = ["open", "a"].contains(&policy.as_ref());
             assert_eq!(codes(again.as_ref()).0 == "allow", is_open, "round {round}: {policy}: {request:?}");
         }
+    }
+}
+
+fn random_certificate(random: &mut Random) -> ClientCertificate {
+    let mut text = |known: &[u8]| match random.below(2) {
+        0 => known.to_vec(),
+        _ => (0..random.below(9)).map(|_| random.byte()).collect(),
+    };
+    ClientCertificate {
+        sha256: text(&[b'a'; 64]),
+        subject: text(b"CN=hooks,O=Example"),
+        dns: text(b"hooks.example.com"),
+        uri: text(b"spiffe://mesh.example.com/hooks"),
     }
 }
 
@@ -271,6 +285,7 @@ fn random_request(random: &mut Random) -> Request {
     Request {
         headers,
         source: (random.below(3) > 0).then(|| random.one(&sources).to_owned()),
+        client_certificate: (random.below(3) == 0).then(|| random_certificate(random)),
         route_policy: (random.below(4) == 0).then(|| random.one(&names).to_owned()),
         now: Millis(*random.one(&[&0, &1_700_000_000_000, &i64::MAX, &i64::MIN])),
         ended: (random.below(3) == 0).then(|| Millis(*random.one(&[&0, &1_700_000_301_000, &i64::MAX]))),
@@ -306,6 +321,7 @@ fn chunking_never_changes_the_verdict_of_a_signed_body() {
             let facts = Facts {
                 headers: &headers,
                 source: None,
+                client_certificate: None,
                 route_policy: None,
                 now: Millis(0),
                 ends_with_headers: false,
@@ -405,6 +421,7 @@ fn no_disguise_of_a_strict_path_reaches_the_laxer_policy_around_it() {
         let request = Request {
             headers: vec![(":method".into(), "POST".into()), (":path".into(), path.into())],
             source: None,
+            client_certificate: None,
             route_policy: None,
             now: Millis(0),
             ended: None,

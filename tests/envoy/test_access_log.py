@@ -1,18 +1,13 @@
 """The access log that the shipped files write, as JSON lines and as OpenTelemetry records, from one source: envoy/access-log."""
 
-import threading
-import time
-from concurrent import futures
 from functools import partial
 
-import grpc
 import pytest
 import yaml
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as service
 
 from harness import shipped
 from harness.client import Request
+from harness.collector import Collector
 from harness.deliveries import HOOKS, SECRETS, deliveries, send
 from harness.envoy import Envoy
 from harness.gateway import Gateway
@@ -21,6 +16,9 @@ from harness.upstream import Upstream
 
 JSON = yaml.safe_load((shipped.DIRECTORY / "access-log/json.yaml").read_text())["json_format"]
 OTLP = yaml.safe_load((shipped.DIRECTORY / "access-log/otlp.yaml").read_text())
+# What only a listener that asks for certificates has to say.
+OF_CERTIFICATES = {"client_subject": "%DOWNSTREAM_PEER_SUBJECT%", "client_dns": "%DOWNSTREAM_PEER_DNS_SAN%", "client_uri": "%DOWNSTREAM_PEER_URI_SAN%",
+                   "client_sha256": "%DOWNSTREAM_PEER_FINGERPRINT_256%"}
 # What the guard says, whichever the form: the names of the JSON lines, and of OpenTelemetry's attributes after `webhook.`.
 OURS = {name for name, value in JSON.items() if "wasm.webhook_" in value}
 GUARDED = [str(path.relative_to(shipped.DIRECTORY)) for path in shipped.files() if "wasm.webhook_verdict" in path.read_text()]
@@ -41,8 +39,9 @@ def test_every_file_writes_the_same_lines(name):
     found = [one for document in yaml.safe_load_all((shipped.DIRECTORY / name).read_text()) for one in formats(document)]
     assert found
     for one in found:
-        assert {key: value for key, value in one.items() if key != "route"} == JSON
+        assert {key: value for key, value in one.items() if key not in {"route", *OF_CERTIFICATES}} == JSON
         assert one.get("route", "%ROUTE_NAME%") == "%ROUTE_NAME%"
+        assert [one[key] for key in OF_CERTIFICATES if key in one] == (list(OF_CERTIFICATES.values()) if "client-certificate/" in name else [])
 
 
 def test_the_files_are_found():
@@ -64,45 +63,6 @@ def test_a_file_of_compose_is_the_other_one_and_this_log(alone, with_it):
     assert listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"].pop() == OTLP
     assert compose["static_resources"]["clusters"].pop()["name"] == "collector"
     assert compose == standalone
-
-
-class Collector(service.LogsServiceServicer):
-    """An OpenTelemetry collector of one pipeline: it takes records and keeps them."""
-
-    def __enter__(self) -> "Collector":
-        self.requests: list[logs.ExportLogsServiceRequest] = []
-        self._lock = threading.Lock()
-        self._server = grpc.server(futures.ThreadPoolExecutor(2))
-        service.add_LogsServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self._server.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop(None)
-
-    def Export(self, request, context):  # noqa: N802  (the service's own name)
-        with self._lock:
-            self.requests.append(request)
-        return logs.ExportLogsServiceResponse()
-
-    def records(self) -> list[tuple[dict, str, dict]]:
-        """The resource's attributes, the text and the attributes of each record so far."""
-        with self._lock:
-            return [(texts(group.resource.attributes), record.body.string_value, texts(record.attributes))
-                    for request in self.requests for group in request.resource_logs
-                    for scope in group.scope_logs for record in scope.log_records]
-
-    def wait_for(self, count: int) -> list[tuple[dict, str, dict]]:
-        deadline = time.monotonic() + 15
-        while len(records := self.records()) < count:
-            assert time.monotonic() < deadline, f"{len(records)} of {count} records came"
-            time.sleep(0.05)
-        return records
-
-
-def texts(attributes) -> dict[str, str]:
-    return {one.key: one.value.string_value for one in attributes}
 
 
 def test_a_collector_gets_every_verdict_with_its_reason():

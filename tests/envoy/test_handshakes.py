@@ -33,7 +33,8 @@ def policy(name: str, handshake: object = "answer", *, secret: str = KEY, **extr
 
 CONFIG = {"policies": [
     policy("slack"), policy("zoom"), policy("x", secret=X_KEY), policy("dropbox"), policy("twitch"), policy("okta"),
-    policy("cloudevents"), policy("xero"), policy("discord", secret=ED25519),
+    policy("cloudevents"), policy("xero"), policy("discord", secret=ED25519), policy("front"), policy("ringcentral"),
+    policy("woocommerce"), policy("onfleet", secret=KEY.encode().hex()),
     policy("trello", public_url="https://hooks.example.com"),
     policy("meta", {"verify_tokens": [{"value": VERIFY}]}),
     {"name": "closed", "match": {"path": "/closed"},
@@ -75,6 +76,21 @@ def xero(body: bytes) -> Request:
     return Request(b"/xero", [(b"x-xero-signature", base64.b64encode(signer.mac(KEY, body)))], body)
 
 
+def front(body: bytes, challenge: bytes = ECHO.encode()) -> Request:
+    stamp = str(int(time.time() * 1000))
+    tag = base64.b64encode(signer.mac(KEY, f"{stamp}:".encode() + body))
+    headers = [(b"x-front-request-timestamp", stamp.encode()), (b"x-front-signature", tag)]
+    return Request(b"/front", [*headers, (b"x-front-challenge", challenge)] if challenge else headers, body)
+
+
+def woocommerce(body: bytes, kind: str, signature: bytes | None = None) -> Request:
+    headers = [(b"content-type", kind.encode())]
+    return Request(b"/woocommerce", [*headers, (b"x-wc-webhook-signature", signature)] if signature else headers, body)
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
 def discord(body: bytes) -> Request:
     private = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
     stamp = str(int(time.time())).encode()
@@ -112,6 +128,12 @@ ANSWERS = {
     "trello": (lambda: get("/trello", method=b"HEAD"), 200, {}, ""),
     "xero": (lambda: xero(b'{"events":[],"firstEventSequence":0,"lastEventSequence":0,"entropy":"KQXCGYNYTLABUEWZNDYS"}'),
              200, {}, ""),
+    "front": (lambda: front(b'{"type":"sync","authorization":{"id":"cmp_1"}}'), 200, {"content-type": "text/plain"}, ECHO),
+    "ringcentral": (lambda: Request(b"/ringcentral", [(b"validation-token", ECHO.encode())], b""),
+                    200, {"validation-token": ECHO}, ""),
+    "woocommerce": (lambda: woocommerce(b"webhook_id=3", FORM), 200, {}, ""),
+    "woocommerce without curl": (lambda: woocommerce(b"webhook_id=3", f"{FORM}; charset=UTF-8"), 200, {}, ""),
+    "onfleet": (lambda: get(f"/onfleet?check={ECHO}"), 200, {"content-type": "text/plain"}, ECHO),
 }
 
 
@@ -145,6 +167,14 @@ REFUSED = {
     "a signed handshake without its echo": (lambda: signed_slack(b'{"type":"url_verification"}'), "handshake_refused"),
     "a signed handshake, not signed": (
         lambda: Request(b"/slack", [], b'{"type":"url_verification","challenge":"a"}'), "signature_missing"),
+    "a challenge that is signed and unfit to echo": (
+        lambda: front(b'{"type":"sync"}', b"<b>"), "handshake_refused"),
+    "a form that claims to be signed": (
+        lambda: woocommerce(b"webhook_id=3", FORM, base64.b64encode(b"0" * 32)), "signature_mismatch"),
+    "a delivery without its signature": (lambda: woocommerce(b"{}", "application/json"), "signature_missing"),
+    "a validation token that is a script": (
+        lambda: Request(b"/ringcentral", [(b"validation-token", b"<script>")], b""), "handshake_refused"),
+    "a delivery without its token": (lambda: Request(b"/ringcentral", [], b"{}"), "token_missing"),
     "the wrong verify token": (lambda: get(META.replace(VERIFY, "guess")), "handshake_refused"),
     "no verify token": (lambda: get("/meta?hub.mode=subscribe&hub.challenge=1"), "handshake_refused"),
     "another mode": (lambda: get(META.replace("subscribe", "unsubscribe")), "handshake_refused"),
@@ -163,5 +193,50 @@ def test_deliveries_beside_a_handshake_go_on(gateway):
     for request in [signed_slack(b'{"type":"event_callback","challenge":"a"}'),
                     zoom(b'{"event":"meeting.started","payload":{"plainToken":"a"}}'),
                     discord(b'{"version":1,"type":1,"event":{"type":"APPLICATION_AUTHORIZED"}}'),
+                    front(b'{"type":"sync"}', b""), front(b'{"type":"message"}'),
                     xero(b'{"events":[{"resourceId":"1"}],"firstEventSequence":1}')]:
         gateway.passes(request)
+
+
+def test_a_provider_that_wants_a_bare_401_gets_one_whatever_the_reason(gateway):
+    """Xero tries the endpoint with wrong signatures, and takes a 401 with a body for none at all."""
+    body = b'{"events":[],"firstEventSequence":0,"lastEventSequence":0,"entropy":"KQXCGYNYTLABUEWZNDYS"}'
+    wrong = base64.b64encode(signer.mac("another key", body))
+    replies = set()
+    for headers, reason in [([], "signature_missing"), ([(b"x-xero-signature", b"***")], "signature_malformed"),
+                            ([(b"x-xero-signature", wrong)], "signature_mismatch")]:
+        mark = gateway.upstream.mark()
+        request = Request(b"/xero", headers, body)
+        response = client.h1_length(gateway.envoy.port, request)
+        record = gateway.envoy.record(request.test_id)
+        assert (response.status, record["verdict"], record["reason"]) == (401, "deny", reason)
+        assert (response.body, response.values("content-type")) == (b"", [])
+        assert response.values("www-authenticate") == ["Webhook"]
+        # Envoy closes some connections on which a body is under way.
+        replies.add((response.body, tuple(sorted(name for name, _ in response.headers if name != b"connection"))))
+        assert gateway.upstream.delta(mark) == NOTHING
+    assert len(replies) == 1, "the reply tells one reason from another"
+    gateway.refuses(Request(b"/xero", [], method=b"PUT"), "method_not_allowed")
+    gateway.passes(xero(b'{"events":[{"resourceId":"1"}],"firstEventSequence":1}'))
+
+
+def test_a_header_that_comes_twice_while_a_secret_is_replaced_is_two_candidates():
+    """Mollie sends two for 24 hours; a sender that documents nothing of the kind may not."""
+    body = b'{"resource":"event"}'
+    tags = [b"sha256=" + signer.mac(key, body).hex().encode() for key in ("the secret before 0123", KEY, "a third one 012345")]
+
+    def twice(path: bytes, header: bytes, *values: bytes) -> Request:
+        return Request(path, [(header, value) for value in values], body)
+
+    config = {"policies": [{key: value for key, value in policy(name).items() if key != "handshake"} for name in ("mollie", "github")]}
+
+    def mollie(*values: bytes) -> Request:
+        return twice(b"/mollie", b"x-mollie-signature", *values)
+
+    with Gateway(config, good=lambda: mollie(tags[1])) as gateway:
+        for values in [tags[:2], tags[1:], [b"sha256=" + b"0" * 64] * 9 + tags[:2]]:
+            gateway.passes(mollie(*values))
+        gateway.refuses(mollie(tags[0], tags[2]), "signature_mismatch")
+        gateway.refuses(mollie(b"x", b""), "signature_malformed")
+        gateway.refuses(mollie(*[tags[0]] * 16, tags[1]), "signature_mismatch")
+        gateway.refuses(twice(b"/github", b"x-hub-signature-256", *tags[:2]), "signature_ambiguous")

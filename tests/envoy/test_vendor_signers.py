@@ -1,6 +1,6 @@
 """Fresh deliveries that the vendors' own libraries sign pass a real Envoy, and the same with one byte changed do not.
 
-Fourteen libraries sign; where a vendor publishes a verifier alone, the delivery is signed here and the verifier has to
+Some libraries sign; where a vendor publishes a verifier alone, the delivery is signed here and the verifier has to
 accept it before Envoy is asked. Either way it is the vendor's code, not ours, that says what a good delivery is.
 """
 
@@ -10,9 +10,13 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from harness import signer
 from harness.client import Headers, Request
@@ -23,6 +27,7 @@ FORM = {"To": "+15550001111", "From": "+15550002222", "Body": "Grüße & more", 
 PUBLIC_URL = "https://hooks.example.com"
 KEY = hashlib.sha256(b"a key of 32 bytes").digest()
 WHSEC = signer.svix_secret(KEY)
+P256 = ec.generate_private_key(ec.SECP256R1())
 PLAIN = "a-secret-of-this-test-0b8e"
 ID = "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"
 
@@ -118,7 +123,210 @@ def workos(body: str) -> dict:
     return {"WorkOS-Signature": f"t={stamp}, v1={_compute_signature(f'{stamp}.{body}', PLAIN)}"}
 
 
+def castle(body: str) -> dict:
+    from castle.webhooks.verify import WebhooksVerify
+    webhook = SimpleNamespace(data=body.encode(), headers={})
+    return {"X-Castle-Signature": WebhooksVerify._compute_signature(webhook, PLAIN)}
+
+
+def hubspot_v3(body: str) -> dict:
+    from hubspot.utils.signature import Signature
+    stamp = milliseconds()
+    tag = Signature.get_signature(PLAIN, body, "v3", f"{PUBLIC_URL}/hubspot_v3", "POST", stamp)
+    return {"X-HubSpot-Request-Timestamp": stamp, "X-HubSpot-Signature-v3": tag}
+
+
+def mollie(body: str) -> dict:
+    from mollie.utils.webhooks.signature_validator import SignatureValidator
+    return {"X-Mollie-Signature": f"sha256={SignatureValidator.create_signature(body, PLAIN)}"}
+
+
+def sinch(body: str) -> dict:
+    from sinch.domains.authentication.sinch_events.v1 import authentication_validation as validation
+    stamp = seconds()
+    tag = validation.calculate_sinch_event_signature(validation.compute_signed_data(body, ID, stamp), PLAIN)
+    return {"x-sinch-webhook-signature": tag, "x-sinch-webhook-signature-nonce": ID, "x-sinch-webhook-signature-timestamp": stamp}
+
+
+def sinch_numbers(body: str) -> dict:
+    from sinch.domains.authentication.sinch_events.v1.authentication_validation import compute_hmac_signature
+    return {"x-sinch-signature": compute_hmac_signature(body, PLAIN)}
+
+
 # Libraries that verify: each has to accept what was signed here
+
+
+def anthropic(body: str) -> dict:
+    from anthropic import Anthropic
+    headers = _standard(KEY, body)
+    Anthropic(api_key="none").beta.webhooks.unwrap(body, headers=headers, key=WHSEC)
+    return headers
+
+
+def boldsign(body: str) -> dict:
+    from boldsign.webhook_utility import WebhookUtility
+    header = _like_stripe(body, by="s0=")
+    WebhookUtility.validate_signature(body, header, PLAIN)
+    return {"X-BoldSign-Signature": header}
+
+
+def creem(body: str) -> dict:
+    from creem.webhooks import verify_signature
+    assert verify_signature(body, _hex(body), PLAIN)
+    return {"creem-signature": _hex(body)}
+
+
+def cronofy(body: str) -> dict:
+    from pycronofy.client import Client
+    assert Client(client_secret=PLAIN).hmac_valid(_base64(body), body)
+    return {"Cronofy-HMAC-SHA256": _base64(body)}
+
+
+def dodo_payments(body: str) -> dict:
+    from dodopayments import DodoPayments
+    headers = _standard(KEY, body)
+    DodoPayments(bearer_token="none").webhooks.unwrap(body, headers=headers, key=WHSEC)
+    return headers
+
+
+def easypost(body: str) -> dict:
+    from easypost.util import validate_webhook
+    headers = {"X-Hmac-Signature": f"hmac-sha256-hex={_hex(body)}"}
+    validate_webhook(body.encode(), headers, PLAIN)
+    return headers
+
+
+def elevenlabs(body: str) -> dict:
+    from elevenlabs.client import ElevenLabs
+    header = _like_stripe(body, by="v0=")
+    ElevenLabs(api_key="none").webhooks.construct_event(body, header, PLAIN)
+    return {"ElevenLabs-Signature": header}
+
+
+def finch(body: str) -> dict:
+    from finch import Finch
+    stamp, secret = seconds(), b64encode(KEY).decode()
+    tag = b64encode(signer.mac(KEY, f"{ID}.{stamp}.{body}")).decode()
+    headers = {"Finch-Event-Id": ID, "Finch-Timestamp": stamp, "Finch-Signature": f"v1,{tag}"}
+    Finch(access_token="none").webhooks.verify_signature(body, headers, secret=secret)
+    return headers
+
+
+def gocardless(body: str) -> dict:
+    from gocardless_pro.webhooks import _verify_signature
+    _verify_signature(body, PLAIN, _hex(body))
+    return {"Webhook-Signature": _hex(body)}
+
+
+def gr4vy(body: str) -> dict:
+    from gr4vy.webhooks import verify_webhook
+    stamp = seconds()
+    tag = _hex(f"{stamp}.{body}")
+    verify_webhook(body, PLAIN, tag, stamp, 300)
+    return {"X-Gr4vy-Signature": tag, "X-Gr4vy-Timestamp": stamp}
+
+
+def imagekit(body: str) -> dict:
+    from imagekitio import ImageKit
+    headers = _standard(PLAIN.encode(), body)
+    ImageKit(private_key="none").webhooks.unwrap(body, headers=headers, key=PLAIN)
+    return headers
+
+
+def increase(body: str) -> dict:
+    from increase import Increase
+    headers = _standard(PLAIN.encode(), body)
+    Increase(api_key="none").events.unwrap(body, headers=headers, key=PLAIN.encode())
+    return headers
+
+
+def liveblocks(body: str) -> dict:
+    from liveblocks.webhooks import WebhookHandler
+    headers = _standard(KEY, body)
+    WebhookHandler(WHSEC).verify_request(headers=headers, raw_body=body)
+    return headers
+
+
+def mailtrap(body: str) -> dict:
+    from mailtrap.webhooks import verify_signature
+    assert verify_signature(body, _hex(body), PLAIN)
+    return {"Mailtrap-Signature": _hex(body)}
+
+
+def orb(body: str) -> dict:
+    from orb import Orb
+    stamp = datetime.now(timezone.utc).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    headers = {"X-Orb-Timestamp": stamp, "X-Orb-Signature": "v1=" + _hex(f"v1:{stamp}:{body}")}
+    Orb(api_key="none").webhooks.verify_signature(body, headers, secret=PLAIN)
+    return headers
+
+
+def plivo_v2(body: str) -> dict:
+    from plivo.utils import validate_signature
+    url = f"{PUBLIC_URL}/plivo_v2"
+    tag = b64encode(signer.mac(PLAIN, f"{url}{ID}")).decode()
+    assert validate_signature(url, ID, tag, PLAIN)
+    return {"X-Plivo-Signature-V2": tag, "X-Plivo-Signature-V2-Nonce": ID}
+
+
+def razorpay(body: str) -> dict:
+    from razorpay import Client
+    assert Client(auth=("none", "none")).utility.verify_webhook_signature(body, _hex(body), PLAIN)
+    return {"X-Razorpay-Signature": _hex(body)}
+
+
+def sendgrid(body: str) -> dict:
+    from sendgrid.helpers.eventwebhook import EventWebhook
+    stamp = seconds()
+    tag = b64encode(P256.sign(stamp.encode() + body.encode(), ec.ECDSA(hashes.SHA256()))).decode()
+    verifier = EventWebhook(_p256_public())
+    assert verifier.verify_signature(body, tag, stamp)
+    return {"X-Twilio-Email-Event-Webhook-Signature": tag, "X-Twilio-Email-Event-Webhook-Timestamp": stamp}
+
+
+def _p256_public() -> str:
+    return b64encode(P256.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+
+
+def square(body: str) -> dict:
+    from square.utils.webhooks_helper import verify_signature
+    url = f"{PUBLIC_URL}/square"
+    tag = b64encode(signer.mac(PLAIN, url + body)).decode()
+    assert verify_signature(request_body=body, signature_header=tag, signature_key=PLAIN, notification_url=url)
+    return {"x-square-hmacsha256-signature": tag}
+
+
+def stream(body: str) -> dict:
+    from stream_chat.webhook import verify_signature
+    assert verify_signature(body.encode(), _hex(body), PLAIN)
+    return {"X-Signature": _hex(body)}
+
+
+def telnyx(body: str) -> dict:
+    from telnyx.lib.webhook_verification import verify_webhook_signature
+    stamp = seconds()
+    tag = _discord_key().sign(f"{stamp}|{body}".encode()).signature
+    headers = {"telnyx-timestamp": stamp, "telnyx-signature-ed25519": b64encode(tag).decode()}
+    verify_webhook_signature(body, headers, _telnyx_public())
+    return headers
+
+
+def _telnyx_public() -> str:
+    return b64encode(_discord_key().verify_key.encode()).decode()
+
+
+def terra(body: str) -> dict:
+    from terra.utils.verify_signature import verify_terra_webhook_signature
+    header = _like_stripe(body)
+    assert verify_terra_webhook_signature(body, header, PLAIN)
+    return {"terra-signature": header}
+
+
+def whop(body: str) -> dict:
+    from whop_sdk.lib.verify_webhook import unwrap
+    headers = _standard(PLAIN.encode(), body)
+    unwrap(body, headers=headers, key=PLAIN)
+    return headers
 
 
 def discord(body: str) -> dict:
@@ -147,6 +355,13 @@ def github(body: str) -> dict:
 
 def polar(body: str) -> dict:
     from polar.webhooks import _verify_signature
+    headers = _standard(KEY, body)
+    _verify_signature(body, headers, WHSEC)
+    return headers
+
+
+def polar_text(body: str) -> dict:
+    from polar.webhooks import _verify_signature
     headers = _standard(PLAIN.encode(), body)
     _verify_signature(body, headers, PLAIN)
     return headers
@@ -165,32 +380,77 @@ def _standard(key: bytes, body: str) -> dict:
     return {"webhook-id": ID, "webhook-timestamp": stamp, "webhook-signature": f"v1,{tag}"}
 
 
+def _hex(content: str) -> str:
+    return signer.mac(PLAIN, content).hex()
+
+
+def _base64(content: str) -> str:
+    return b64encode(signer.mac(PLAIN, content)).decode()
+
+
+def _like_stripe(body: str, by: str = "v1=") -> str:
+    stamp = seconds()
+    return f"t={stamp},{by}{_hex(f'{stamp}.{body}')}"
+
+
 @dataclass(frozen=True)
 class Vendor:
     sign: Callable[[str], dict]
     secret: str = PLAIN
     body: str = EVENT
     public_url: str | None = None
+    # The header to change where the body is not signed.
+    signed_header: bytes | None = None
 
 
 VENDORS = {
     "adyen_platforms": Vendor(adyen, KEY.hex()),
+    "anthropic": Vendor(anthropic, WHSEC),
+    "boldsign": Vendor(boldsign),
+    "castle": Vendor(castle),
     "coinbase_commerce": Vendor(coinbase_commerce),
+    "creem": Vendor(creem),
+    "cronofy": Vendor(cronofy),
     "discord": Vendor(discord, _discord_public()),
+    "dodo_payments": Vendor(dodo_payments, WHSEC),
+    "easypost": Vendor(easypost),
+    "elevenlabs": Vendor(elevenlabs),
+    "finch": Vendor(finch, b64encode(KEY).decode()),
     "github": Vendor(github),
+    "gocardless": Vendor(gocardless),
+    "gr4vy": Vendor(gr4vy),
+    "hubspot_v3": Vendor(hubspot_v3, public_url=PUBLIC_URL),
+    "imagekit": Vendor(imagekit),
+    "increase": Vendor(increase),
+    "liveblocks": Vendor(liveblocks, WHSEC, body='{"type": "userEntered", "data": {"numActiveUsers": 12}}'),
+    "mailtrap": Vendor(mailtrap),
     "modern_treasury": Vendor(modern_treasury),
+    "mollie": Vendor(mollie),
+    "orb": Vendor(orb),
     "paddle": Vendor(paddle),
-    "polar": Vendor(polar),
+    "plivo_v2": Vendor(plivo_v2, body=urlencode(FORM), public_url=PUBLIC_URL, signed_header=b"X-Plivo-Signature-V2-Nonce"),
+    "polar": Vendor(polar, WHSEC),
+    "polar_text": Vendor(polar_text),
     "pusher": Vendor(pusher),
+    "razorpay": Vendor(razorpay),
     "replicate": Vendor(replicate, WHSEC),
     "resend": Vendor(resend, WHSEC),
     "retell": Vendor(retell),
+    "sendgrid": Vendor(sendgrid, _p256_public()),
+    "sinch": Vendor(sinch),
+    "sinch_numbers": Vendor(sinch_numbers),
     "slack": Vendor(slack),
+    "square": Vendor(square, public_url=PUBLIC_URL),
     "standard_webhooks": Vendor(standard_webhooks, WHSEC),
+    "standard_webhooks_text": Vendor(whop),
+    "stream": Vendor(stream),
     "stripe": Vendor(stripe),
     "svix": Vendor(svix, WHSEC),
+    "telnyx": Vendor(telnyx, _telnyx_public()),
+    "terra": Vendor(terra),
     "twilio": Vendor(twilio, body=urlencode(FORM), public_url=PUBLIC_URL),
     "viber": Vendor(viber),
+    "whop": Vendor(whop),
     "workos": Vendor(workos),
 }
 
@@ -209,7 +469,7 @@ ENVIRONMENT = {name.upper(): vendor.secret for name, vendor in VENDORS.items()}
 def delivery(name: str) -> Request:
     vendor = VENDORS[name]
     headers: Headers = [(key.encode(), value.encode()) for key, value in vendor.sign(vendor.body).items()]
-    kind = b"application/x-www-form-urlencoded" if vendor.public_url else b"application/json"
+    kind = b"application/json" if vendor.body.startswith("{") else b"application/x-www-form-urlencoded"
     return Request(f"/{name}".encode(), [*headers, (b"content-type", kind)], vendor.body.encode())
 
 
@@ -228,6 +488,10 @@ def test_a_delivery_that_the_vendor_signs_passes(gateway: Gateway, name: str) ->
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_byte_changed_in_it_is_refused(gateway: Gateway, name: str) -> None:
     request = delivery(name)
+    if header := VENDORS[name].signed_header:
+        headers = [(key, b"9" + value[1:] if key == header else value) for key, value in request.headers]
+        gateway.refuses(request.again(headers=headers), "signature_mismatch")
+        return
     at = request.body.index(b"12" if request.body.startswith(b"{") else b"1111")
     changed = request.body[:at] + b"9" + request.body[at + 1:]
     exchange = gateway.refuses(request.again(body=changed), "signature_mismatch")

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not Room.can_open(), reason="namespaces are not 
 SUDO = {"sudo": 'exec "$@"'}
 
 
-@pytest.mark.parametrize("folder", ["standalone", "ecds", "flexdeploy", "per-route", "native"])
+@pytest.mark.parametrize("folder", ["standalone", "ecds", "flexdeploy", "per-route", "client-certificate", "native"])
 def test_an_envoy_of_ones_own(folder, tmp_path):
     session = steps(shipped.DIRECTORY / folder / "README.md")
     assert any(step.shown for step in session)

@@ -7,6 +7,7 @@ client knows nothing of webhooks.
 
 import itertools
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -62,8 +63,8 @@ Send = Callable[[int, Request], Response]
 # HTTP/1.1
 
 
-def h1_length(port: int, request: Request, *, source: str = "") -> Response:
-    return h1(port, request, [(b"content-length", b"%d" % len(request.body))], [request.body], source=source)
+def h1_length(port: int, request: Request, *, source: str = "", tls: ssl.SSLContext | None = None) -> Response:
+    return h1(port, request, [(b"content-length", b"%d" % len(request.body))], [request.body], source=source, tls=tls)
 
 
 def h1_bare(port: int, request: Request) -> Response:
@@ -98,9 +99,10 @@ def h1_chunked(port: int, request: Request, *, sizes: Iterable[int] = (7, 1, 409
     return h1(port, request, [(b"transfer-encoding", b"chunked")], [*parts, end])
 
 
-def h1(port: int, request: Request, framing: Headers, parts: Iterable[bytes], *, pause: float = 0, source: str = "") -> Response:
+def h1(port: int, request: Request, framing: Headers, parts: Iterable[bytes], *, pause: float = 0, source: str = "",
+       tls: ssl.SSLContext | None = None) -> Response:
     """Sends the head, then each part, sleeping `pause` before each."""
-    return raw(port, itertools.chain([_head(request, framing)], parts), pause=pause, source=source)
+    return raw(port, itertools.chain([_head(request, framing)], parts), pause=pause, source=source, tls=tls)
 
 
 def leave(port: int, request: Request, framing: Headers, part: bytes) -> None:
@@ -109,9 +111,9 @@ def leave(port: int, request: Request, framing: Headers, part: bytes) -> None:
         connection.sendall(_head(request, framing) + part)
 
 
-def raw(port: int, parts: Iterable[bytes], *, pause: float = 0, source: str = "") -> Response:
+def raw(port: int, parts: Iterable[bytes], *, pause: float = 0, source: str = "", tls: ssl.SSLContext | None = None) -> Response:
     """`source` is the local address to send from; any that is a host's own will do."""
-    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT, source_address=(source, 0)) as connection:
+    with _connect(port, source, tls) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for index, part in enumerate(parts):
@@ -121,6 +123,11 @@ def raw(port: int, parts: Iterable[bytes], *, pause: float = 0, source: str = ""
         except OSError:
             pass  # Envoy may answer and close before it has read all; the answer is what counts
         return _read_h1(connection)
+
+
+def _connect(port: int, source: str = "", tls: ssl.SSLContext | None = None) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT, source_address=(source, 0))
+    return connection if tls is None else tls.wrap_socket(connection, server_hostname="localhost")
 
 
 def _head(request: Request, framing: Headers) -> bytes:
@@ -140,7 +147,7 @@ def _read_h1(connection: socket.socket) -> Response:
             return response
         try:
             more = connection.recv(65536)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):  # an alert is read where the answer would be
             more = b""
         if not more:
             return Response(0, [], data)
@@ -159,13 +166,13 @@ def _complete(head: bytes, rest: bytes) -> Response | None:
 
 
 def h2_send(port: int, request: Request, *, frame: int = 16384, trailers: Headers | None = None,
-            end_with_empty_data: bool = False, pseudo: Headers | None = None) -> Response:
+            end_with_empty_data: bool = False, pseudo: Headers | None = None, tls: ssl.SSLContext | None = None) -> Response:
     """One HTTP/2 request: DATA frames of at most `frame` bytes, then the trailers, if any.
 
     `end_with_empty_data` puts END_STREAM on an empty DATA frame of its own. `pseudo` replaces the pseudo-headers.
     """
-    with _Stream(port) as stream:
-        headers = pseudo or [(b":method", request.method), (b":scheme", b"http"),
+    with _Stream(port, tls) as stream:
+        headers = pseudo or [(b":method", request.method), (b":scheme", b"https" if tls else b"http"),
                              (b":authority", request.host), (b":path", request.target)]
         parts = list(_split(request.body, itertools.repeat(frame))) + [b""] * end_with_empty_data
         stream.headers([*headers, *request.all_headers], end=not parts and not trailers)
@@ -179,12 +186,12 @@ def h2_send(port: int, request: Request, *, frame: int = 16384, trailers: Header
 class _Stream:
     """One connection with one stream on it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         # Everything that would tidy up or refuse what the test wants sent is off.
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(
             client_side=True, header_encoding=None, validate_outbound_headers=False,
             normalize_outbound_headers=False, validate_inbound_headers=False))
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+        self._socket = _connect(port, tls=tls)
         self._status, self._headers, self._body = 0, [], b""
         self._ended = False
         self._h2.initiate_connection()
@@ -216,7 +223,7 @@ class _Stream:
     def _receive(self) -> None:
         try:
             data = self._socket.recv(65536)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             data = b""
         events = self._h2.receive_data(data) if data else [h2.events.ConnectionTerminated()]
         for event in events:

@@ -30,7 +30,8 @@ LOGGER, LINE, FILTER_TYPE = {
 # Envoy puts a prefix before the metrics of dynamic modules unless it is told not to: this is what envoy/native/ says.
 PLAIN_METRICS = {"layers": [{"name": "metrics", "static_layer": {
     "envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix": True}}]}
-FILTER_STATE = ["verdict", "reason", "policy", "provider", "delivery_id", "secret_id", "checks", "duplicate"]
+FILTER_STATE = ["verdict", "reason", "policy", "provider", "delivery_id", "secret_id", "checks", "duplicate",
+                "body", "body_encoding", "body_sha256", "body_bytes", "headers"]
 
 
 class EnvoyRefused(RuntimeError):

@@ -23,7 +23,8 @@ STATUS = {
     "token_missing": 401, "token_ambiguous": 401, "token_mismatch": 401,
     "signature_missing": 401, "signature_ambiguous": 401, "signature_malformed": 401, "signature_mismatch": 401,
     "timestamp_missing": 401, "timestamp_malformed": 401, "timestamp_stale": 401, "timestamp_future": 401,
-    "requirement_not_met": 401, "no_alternative_held": 401, "handshake_refused": 403, "duplicate_delivery": 409,
+    "requirement_not_met": 401, "no_alternative_held": 401, "client_certificate_missing": 403, "client_certificate_not_allowed": 403,
+    "handshake_refused": 403, "duplicate_delivery": 409,
     "policy_unknown": 503, "overloaded": 503, "memory_unavailable": 503, "host_cannot_hold": 503, "host_fault": 503,
 }
 # The reason phrases Envoy and the RFCs agree on; Python still has the older name for 413.
@@ -54,12 +55,12 @@ class Gateway:
     """`good` makes a request that has to pass, anew each time since signatures age.
 
     `config` is the guard's, for `bootstrap` with the `options`; or a function that makes Envoy's own from the port of the
-    upstream, and then the `options` are Envoy's. An `etcd` is a cluster of that name.
+    upstream, and then the `options` are Envoy's. `send` is how good requests are sent. An `etcd` is a cluster of that name.
     """
 
-    def __init__(self, config: dict | Callable[[int], dict], *, good: Callable[[], Request], etcd: Etcd | None = None,
-                 **options: object) -> None:
-        self._config, self._good, self._options, self._etcd = config, good, options, etcd
+    def __init__(self, config: dict | Callable[[int], dict], *, good: Callable[[], Request], send: Send = client.h1_length,
+                 etcd: Etcd | None = None, **options: object) -> None:
+        self._config, self._good, self._send, self._options, self._etcd = config, good, send, options, etcd
         if etcd:
             options["clusters"] = [etcd.cluster()]
 
@@ -85,7 +86,7 @@ class Gateway:
     def passes_good(self) -> None:
         """The service is still up. Without the access log, which would cost every test another flush interval."""
         mark = self.upstream.mark()
-        response = client.h1_length(self.envoy.port, self._good())
+        response = self._send(self.envoy.port, self._good())
         assert (response.status, self.upstream.delta(mark).requests) == (200, 1), response
 
     def passes(self, request: Request, send: Send = client.h1_length, *, verdict: str = "allow", reason: str = "ok",

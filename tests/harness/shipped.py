@@ -1,7 +1,7 @@
 """The Envoy files under envoy/, run as a user would run them.
 
-Responsible for what has to differ on a test machine and for nothing else: ports, addresses, the paths of the module and
-of watched files, and the access log's place (with one field more, by which a test finds its record). Whatever else a
+Responsible for what has to differ on a test machine and for nothing else: ports, addresses, the paths of the module, of
+certificates and of watched files, and the access log's place (with one field more, by which a test finds its record). Whatever else a
 file says is what is tested. With GUARD=native the dynamic module stands where a file has the Wasm module; a file of
 envoy/native/ is what it is under either.
 """
@@ -38,6 +38,8 @@ def load(name: str, upstream_port: int, *, once: bool = False, **ports: int) -> 
     config["admin"]["address"]["socket_address"]["port_value"] = 0
     if _point_to_the_module(config):
         config["layered_runtime"] = PLAIN_METRICS
+    for source in (one for key in ("certificate_chain", "private_key", "trusted_ca") for one in _find(config, key)):
+        source["filename"] = f"./{Path(source['filename']).name}"
     for source in _find(config, "path_config_source"):
         source["path"] = f"./{Path(source['path']).name}"
     return config

@@ -16,6 +16,7 @@ BLOCKS = {
     "match": "`match`",
     "requirement": "Requirement",
     "source_ip": "`source_ip`",
+    "client_certificate": "`client_certificate`",
     "token": "`token`",
     "signature": "`signature`",
     "secret": "Secret",

@@ -2,19 +2,24 @@
 
 import provider_table
 
-VERIFIED = {"published vector", "vendor library", "documentation", "unverified"}
+KINDS = {"published vector", "vendor library run in a test", "vendor code read", "documentation read",
+         "independent receiver read", "unconfirmed"}
 
 
 def test_the_documentation_lists_the_catalogue():
     assert provider_table.current() == provider_table.table(), "run: python tests/provider_table.py"
 
 
-def test_every_provider_says_where_it_is_documented_and_how_it_was_verified():
+def test_every_provider_says_where_it_is_documented_and_what_it_was_checked_against():
     blocks = provider_table.catalogue()
-    assert len(blocks) >= 110
+    assert len(blocks) > 190
     for name, block in blocks.items():
         assert block["title"] and block["documentation"].startswith("https://"), name
-        assert block["verified"] in VERIFIED, name
+        checked = block["checked"]
+        assert checked["kind"] in KINDS, name
+        assert set(checked) == ({"kind"} if checked["kind"] == "unconfirmed" else {"kind", "source", "date"}), name
+        # What is said of a certificate ends with the page that says so.
+        assert "client_certificate" not in block or block["client_certificate"].rpartition(": ")[2].startswith("https://"), name
         assert block["timestamp"] in {"signed", "unsigned", "none"}, name
         assert ("scheme" in block) + ("token" in block) + ("same_as" in block) == 1, name
         assert "same_as" not in block or "same_as" not in blocks[block["same_as"]], f"{name}: a chain"

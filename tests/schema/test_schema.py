@@ -64,6 +64,7 @@ EXCEPTIONS = {
         "environment-not-listed",
     },
     "entries that differ as JSON mean the same": {
+        "certificate-dns-twice",
         "content-types-twice",
         "match-hosts-same-address",
         "match-hosts-twice",
@@ -96,6 +97,7 @@ EXCEPTIONS = {
     },
     "whether a requirement can hold without a signature, and what a scheme signs": {
         "duplicates-branch-without-signature",
+        "duplicates-certificate-instead-of-signature",
         "duplicates-id-url-alone",
         "duplicates-nothing-required",
         "duplicates-url-alone",
@@ -110,12 +112,14 @@ EXCEPTIONS = {
         "source-host-bits-v6",
     },
 }
-# Lists of keys in src/core/config that are the catalogue's alone: a provider's token, its handshakes and what is in them.
+# Lists of keys in src/core/config that are the catalogue's alone: a provider's token, its handshakes and what is in them, and
+# what its block was checked against.
 CATALOGUE_KEYS = {
     frozenset({"header", "bearer", "basic"}),
     frozenset({"method", "signed", "when", "unless", "verify_token", "echo", "status", "header", "json", "keyed"}),
     frozenset({"header", "query", "json"}),
     frozenset({"header", "query", "json", "equals"}),
+    frozenset({"kind", "source", "date"}),
 }
 # In the block with the first key, the second is known only to be refused in better words.
 MISPLACED = ("algorithm", "encoding")

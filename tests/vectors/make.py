@@ -33,6 +33,7 @@ MADE = "with Python's hmac, hashlib and base64 from the description in the provi
 MADE_WITH_KEYS = MADE.replace("hmac, hashlib and base64", "cryptography package")
 NOW = 1_767_225_600
 SECONDS, MILLISECONDS, RFC3339 = str(NOW), str(NOW * 1000), "2026-01-01T00:00:00Z"
+HTTP_DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
 UUID = "7d6c9f0a-5b0e-4c1d-9a53-1f2e3d4c5b6a"
 EVENT = '{"id": "evt_0001", "type": "order.created", "note": "Zoë paid 12 €"}'
 FORM = "To=%2B15550001111&From=%2B15550002222&Body=Gr%C3%BC%C3%9Fe+%26+more&MessageSid=SM0001&Empty="
@@ -139,6 +140,7 @@ def rsa_pem(seed: str) -> tuple[str, rsa.RSAPrivateKey]:
 class Provider:
     name: str
     sign: Callable[..., Headers]
+    in_query: Callable[..., str] | None
     key: Callable[[str], tuple]
     body: str
     has_empty: bool
@@ -162,6 +164,8 @@ class Provider:
                   "headers": self.also | self.sign(key, body.encode())}
         if self.url:
             vector |= {"url": self.url, "method": "POST"}
+        if self.in_query:
+            vector["target"] = f"/hooks/in?{self.in_query(key, body.encode())}"
         return vector | {"body": body, "now": self.now, "expect": expect}
 
 
@@ -170,11 +174,12 @@ PROVIDERS: dict[str, Provider] = {}
 
 def provider(name: str, sign: Callable[..., Headers], *, key=plain, body: str = EVENT, has_empty: bool = True,
              also: Headers | None = None, url: str | None = None, now: int | None = None,
-             mismatch: str = "signature_mismatch", made: str = MADE, agrees: str = "") -> None:
+             mismatch: str = "signature_mismatch", made: str = MADE, agrees: str = "",
+             in_query: Callable[..., str] | None = None) -> None:
     """`agrees` names the vendor's own library that was asked, and what in it; `--vendors` asks again."""
     made += f"; {agrees} agrees" if agrees else ""
     assert name not in PROVIDERS, name
-    PROVIDERS[name] = Provider(name, sign, key, body, has_empty, also or {}, url, now, mismatch, made)
+    PROVIDERS[name] = Provider(name, sign, in_query, key, body, has_empty, also or {}, url, now, mismatch, made)
 
 
 def token(name: str, header: str, **options: object) -> None:
@@ -252,7 +257,8 @@ provider("plivo_v2", lambda key, body: {
 
 # Payments
 
-provider("mollie", lambda key, body: {"X-Mollie-Signature": "sha256=" + hexmac(key, body)})
+provider("mollie", lambda key, body: {"X-Mollie-Signature": "sha256=" + hexmac(key, body)},
+         agrees="mollie-api-py 1.10.20 (SignatureValidator.validate)")
 provider("checkout_com", lambda key, body: {"Cko-Signature": hexmac(key, body)})
 provider("lemon_squeezy", lambda key, body: {"X-Signature": hexmac(key, body)}, also={"X-Event-Name": "order_created"})
 provider("authorize_net", lambda key, body: {"X-ANET-Signature": "sha512=" + hexmac(key, body, digest="sha512").upper()})
@@ -272,13 +278,15 @@ provider("xero", lambda key, body: {"x-xero-signature": b64mac(key, body)})
 provider("quickbooks", lambda key, body: {"intuit-signature": b64mac(key, body)})
 standard("dodo_payments")
 standard("brex", key=in_base64)
-standard("polar", key=plain, agrees="polar-sdk 1.0.2 (validate_event)")
+standard("polar", agrees="polar-sdk 1.0.2 (validate_event)")
+standard("polar_text", key=plain, agrees="polar-sdk 1.0.2 (validate_event)")
 
 # Shops
 
 provider("woocommerce", lambda key, body: {"X-WC-Webhook-Signature": b64mac(key, body)},
          also={"X-WC-Webhook-Topic": "order.created", "X-WC-Webhook-Delivery-ID": UUID})
-token("bigcommerce", "Authorization")
+standard("bigcommerce", key=plain)
+token("bigcommerce_token", "Authorization")
 standard("etsy")
 
 # Customers
@@ -293,12 +301,13 @@ provider("zendesk", lambda key, body: {
          also={"X-Zendesk-Webhook-Invocation-Id": "8350205582"}, now=NOW)
 provider("front", lambda key, body: {
     "X-Front-Request-Timestamp": MILLISECONDS, "X-Front-Signature": b64mac(key, f"{MILLISECONDS}:", body)}, now=NOW)
+provider("front_rule", lambda key, body: {"X-Front-Signature": b64mac(key, body, digest="sha1")})
 provider("help_scout", lambda key, body: {"X-HelpScout-Signature": b64mac(key, body, digest="sha1")},
          also={"X-HelpScout-Event": "convo.created"})
 provider("customer_io", lambda key, body: {
     "X-CIO-Timestamp": SECONDS, "X-CIO-Signature": hexmac(key, f"v0:{SECONDS}:", body)}, now=NOW)
 provider("klaviyo", lambda key, body: {
-    "Klaviyo-Timestamp": "2026-01-01 00:00:00", "Klaviyo-Signature": hexmac(key, body, "2026-01-01 00:00:00")})
+    "Klaviyo-Timestamp": HTTP_DATE, "Klaviyo-Signature": hexmac(key, body, HTTP_DATE)}, now=NOW)
 provider("segment", lambda key, body: {"X-Signature": hexmac(key, body, digest="sha1")})
 provider("attio", lambda key, body: {"Attio-Signature": hexmac(key, body)}, also={"Idempotency-Key": UUID})
 provider("close", lambda key, body: {
@@ -343,12 +352,22 @@ provider("webflow", lambda key, body: {
 provider("frame_io", lambda key, body: {
     "X-Frameio-Request-Timestamp": SECONDS, "X-Frameio-Signature": "v0=" + hexmac(key, f"v0:{SECONDS}:", body)}, now=NOW)
 
+# The operator, who sends a message again
+
+RESUBMIT = "x-webhook-guard-resubmit"
+provider("operator", lambda key, body: {
+    f"{RESUBMIT}-of": UUID, f"{RESUBMIT}-by": "anna", f"{RESUBMIT}-time": SECONDS,
+    f"{RESUBMIT}-signature": "v1=" + hexmac(key, f"v1\n{SECONDS}\n{UUID}\nanna\nPOST\n/hook\n", body)},
+         now=NOW, made="with Python's hmac from docs/messages.md")
+
 # Operation
 
 provider("sentry", lambda key, body: {"Sentry-Hook-Signature": hexmac(key, body)},
          also={"Sentry-Hook-Resource": "issue", "Sentry-Hook-Timestamp": SECONDS, "Request-ID": UUID})
 basic("datadog")
 provider("grafana", lambda key, body: {"X-Grafana-Alerting-Signature": hexmac(key, body)})
+provider("grafana_timestamp", lambda key, body: {
+    "X-Grafana-Alerting-Timestamp": SECONDS, "X-Grafana-Alerting-Signature": hexmac(key, f"{SECONDS}:", body)}, now=NOW)
 provider("vercel", lambda key, body: {"x-vercel-signature": hexmac(key, body, digest="sha1")})
 provider("heroku", lambda key, body: {"Heroku-Webhook-Hmac-SHA256": b64mac(key, body)})
 token("cloudflare", "cf-webhook-auth")
@@ -381,6 +400,7 @@ provider("hookdeck", lambda key, body: {
 standard("anthropic", agrees="anthropic 2.12.0 (beta.webhooks.unwrap)")
 standard("replicate", agrees="replicate 1.0.7 (webhooks.validate)")
 standard("recall_ai")
+standard("recall_ai_svix", names="svix")
 standard("google_gemini")
 provider("elevenlabs", lambda key, body: {
     "ElevenLabs-Signature": f"t={SECONDS},v0={hexmac(key, f'{SECONDS}.', body)}"}, now=NOW,
@@ -388,12 +408,137 @@ provider("elevenlabs", lambda key, body: {
 provider("retell", lambda key, body: {
     "x-retell-signature": f"v={MILLISECONDS},d={hexmac(key, body, MILLISECONDS)}"}, now=NOW,
          agrees="retell-sdk 6.2.13 (lib.webhook_auth.verify)")
-provider("vapi", lambda key, body: {"X-Vapi-Signature": hexmac(key, body)})
+bearer("vapi")
+provider("vapi_signed", lambda key, body: {"X-Vapi-Signature": hexmac(key, body)})
 token("vapi_token", "X-Vapi-Secret")
-token("deepgram", "dg-token")
+basic("deepgram", also={"dg-token": UUID})
 token("hugging_face", "X-Webhook-Secret")
 provider("cursor", lambda key, body: {"X-Webhook-Signature": "sha256=" + hexmac(key, body)},
          also={"X-Webhook-Event": "statusChange", "X-Webhook-ID": UUID})
+
+
+# Senders that sign the body alone
+
+HEX_OF_BODY = {
+    "creem": "creem-signature", "mailtrap": "Mailtrap-Signature", "stream": "X-Signature", "plane": "X-Plane-Signature",
+    "flagsmith": "X-Flagsmith-Signature", "logto": "logto-signature-sha-256",
+    "phabricator": "X-Phabricator-Webhook-Signature", "checkr": "X-Checkr-Signature", "circleback": "x-signature",
+}
+for name, header in HEX_OF_BODY.items():
+    provider(name, lambda key, body, header=header: {header: hexmac(key, body)})
+SHA256_OF_BODY = {
+    "btcpay": "BTCPay-Sig", "ashby": "Ashby-Signature", "fireflies": "x-hub-signature", "confluence": "X-Hub-Signature",
+    "yousign": "X-Yousign-Signature-256", "savvycal": "X-Savvycal-Signature",
+}
+for name, header in SHA256_OF_BODY.items():
+    provider(name, lambda key, body, header=header: {header: "sha256=" + hexmac(key, body)})
+BASE64_OF_BODY = {
+    "tally": "Tally-Signature", "fastspring": "X-FS-Signature", "aftership": "aftership-hmac-sha256",
+    "aftership_returns": "as-signature-hmac-sha256", "jobber": "X-Jobber-Hmac-SHA256", "castle": "X-Castle-Signature",
+    "shiphero": "x-shiphero-hmac-sha256", "london_theatre_direct": "LTD-Webhook-Signature",
+}
+for name, header in BASE64_OF_BODY.items():
+    provider(name, lambda key, body, header=header: {header: b64mac(key, body)})
+provider("greenhouse", lambda key, body: {"Signature": "sha256 " + hexmac(key, body)})
+provider("expo", lambda key, body: {"expo-signature": "sha1=" + hexmac(key, body, digest="sha1")})
+provider("autodesk", lambda key, body: {"x-adsk-signature": "sha1hash=" + hexmac(key, body, digest="sha1")},
+         also={"x-adsk-delivery-id": UUID})
+provider("autotask", lambda key, body: {"X-Hook-Signature": "sha1=" + b64mac(key, body, digest="sha1")})
+provider("sinch_numbers", lambda key, body: {"X-Sinch-Signature": hexmac(key, body, digest="sha1")})
+provider("lago", lambda key, body: {"X-Lago-Signature": b64mac(key, body), "X-Lago-Signature-Algorithm": "hmac"},
+         also={"X-Lago-Unique-Key": UUID})
+provider("acuity", lambda key, body: {"X-Acuity-Signature": b64mac(key, body)},
+         body="action=appointment.scheduled&id=1&calendarID=1&appointmentTypeID=1",
+         also={"Content-Type": "application/x-www-form-urlencoded"})
+provider("cronofy", lambda key, body: {
+    "Cronofy-HMAC-SHA256": f"{b64mac(b'the client secret before', body)},{b64mac(key, body)}"})
+provider("oracle_commerce", lambda key, body: {"X-Oracle-CC-WebHook-Signature": b64mac(key, body, digest="sha512")})
+provider("onfleet", lambda key, body: {"X-Onfleet-Signature": hexmac(key, body, digest="sha512")}, key=in_hex)
+provider("recharge", lambda key, body: {"X-Recharge-Hmac-Sha256": hashlib.sha256(key + body).hexdigest()},
+         also={"X-Recharge-Topic": "order/created"})
+provider("pandadoc", lambda key, body: {}, in_query=lambda key, body: f"signature={hexmac(key, body)}")
+provider("appwrite", lambda key, body: {"X-Appwrite-Webhook-Signature": b64mac(key, URL, body, digest="sha1")}, url=URL,
+         also={"X-Appwrite-Webhook-Events": "users.*.create"})
+token("documenso", "X-Documenso-Secret")
+for name, header in {"highlevel": "x-wh-signature", "freshchat": "X-Freshchat-Signature"}.items():
+    provider(name, lambda key, body, header=header: {header: b64(key.sign(body, padding.PKCS1v15(), hashes.SHA256()))},
+             key=rsa_pem, made=MADE_WITH_KEYS)
+
+# Senders that sign a time with it
+
+LIKE_STRIPE = {
+    # the header, what stands before the time and before the signature, the time, and what joins it with the body
+    "tailscale": ("Tailscale-Webhook-Signature", "t=", "v1=", SECONDS, "."),
+    "cloudflare_stream": ("Webhook-Signature", "time=", "sig1=", SECONDS, "."),
+    "coinbase_cdp": ("X-Hook0-Signature", "t=", "v0=", SECONDS, "."),
+    "persona": ("Persona-Signature", "t=", "v1=", SECONDS, "."),
+    "shippo": ("Shippo-Auth-Signature", "t=", "v1=", SECONDS, "."),
+    "boldsign": ("X-BoldSign-Signature", "t=", "s0=", SECONDS, "."),
+    "tiktok": ("TikTok-Signature", "t=", "s=", SECONDS, "."),
+    "terra": ("terra-signature", "t=", "v1=", SECONDS, "."),
+    "langfuse": ("x-langfuse-signature", "t=", "v1=", SECONDS, "."),
+    "outline": ("Outline-Signature", "t=", "s=", MILLISECONDS, "."),
+    "rootly": ("X-Rootly-Signature", "t=", "v1=", SECONDS, ""),
+    "moneybird": ("Moneybird-Signature", "t=", "v1=", SECONDS, "."),
+    "exa": ("Exa-Signature", "t=", "v1=", SECONDS, "."),
+    "fintoc": ("Fintoc-Signature", "t=", "v1=", SECONDS, "."),
+}
+for name, (header, at, by, stamp, joint) in LIKE_STRIPE.items():
+    def like_stripe(key: bytes, body: bytes, header=header, at=at, by=by, stamp=stamp, joint=joint) -> Headers:
+        return {header: f"{at}{stamp},{by}{hexmac(key, stamp + joint, body)}"}
+    provider(name, like_stripe, now=NOW)
+provider("airwallex", lambda key, body: {"x-timestamp": MILLISECONDS, "x-signature": hexmac(key, MILLISECONDS, body)}, now=NOW)
+provider("cashfree", lambda key, body: {
+    "x-webhook-timestamp": MILLISECONDS, "x-webhook-signature": b64mac(key, MILLISECONDS, body)}, now=NOW)
+provider("orb", lambda key, body: {
+    "X-Orb-Timestamp": "2026-01-01T00:00:00.000", "X-Orb-Signature": "v1=" + hexmac(key, "v1:2026-01-01T00:00:00.000:", body)})
+provider("gr4vy", lambda key, body: {
+    "X-Gr4vy-Timestamp": SECONDS,
+    "X-Gr4vy-Signature": f"{hexmac(b'the secret before', f'{SECONDS}.', body)},{hexmac(key, f'{SECONDS}.', body)}"}, now=NOW)
+provider("docuseal", lambda key, body: {"X-Docuseal-Signature": f"{SECONDS}.{hexmac(key, f'{SECONDS}.', body)}"}, now=NOW)
+provider("ghost", lambda key, body: {"X-Ghost-Signature": f"sha256={hexmac(key, body, MILLISECONDS)}, t={MILLISECONDS}"}, now=NOW)
+provider("recurly", lambda key, body: {
+    "recurly-signature": f"{MILLISECONDS},{hexmac(b'the secret before', f'{MILLISECONDS}.', body)},{hexmac(key, f'{MILLISECONDS}.', body)}"},
+         now=NOW)
+provider("chatwoot", lambda key, body: {
+    "X-Chatwoot-Timestamp": SECONDS, "X-Chatwoot-Signature": "sha256=" + hexmac(key, f"{SECONDS}.", body)},
+         also={"X-Chatwoot-Delivery": UUID}, now=NOW)
+provider("sinch", lambda key, body: {
+    "x-sinch-webhook-signature-timestamp": SECONDS, "x-sinch-webhook-signature-nonce": "01FJA8B4A7BM43YGWSG9GBV067",
+    "x-sinch-webhook-signature": b64mac(key, body, f".01FJA8B4A7BM43YGWSG9GBV067.{SECONDS}")},
+         also={"x-sinch-webhook-signature-algorithm": "HmacSHA256"}, now=NOW)
+provider("everee", lambda key, body: {
+    "x-everee-webhook-timestamp": SECONDS, "x-everee-webhook-signature": f"v1={hexmac(key, f'{SECONDS}.', body)}"}, now=NOW)
+provider("revolut", lambda key, body: {
+    "Revolut-Request-Timestamp": MILLISECONDS, "Revolut-Signature": f"v1={hexmac(key, f'v1.{MILLISECONDS}.', body)}"}, now=NOW)
+provider("tabapay", lambda key, body: {
+    "X-HMAC-Signature": f"t={SECONDS},v1={hexmac(b'the secret to come', f'{SECONDS}.', body)},v2={hexmac(key, f'{SECONDS}.', body)}"},
+         now=NOW)
+provider("ripple", lambda key, body: {
+    "X-Webhook-Timestamp": MILLISECONDS,
+    "X-Webhook-Signature": f"t={MILLISECONDS},v1={hexmac(key, f'{MILLISECONDS}.{hashlib.sha256(body).hexdigest()}')}"},
+         key=in_base64, now=NOW)
+
+
+def fal(key: ed25519.Ed25519PrivateKey, body: bytes) -> Headers:
+    content = "\n".join([UUID, "github|1", SECONDS, hashlib.sha256(body).hexdigest()])
+    return {"X-Fal-Webhook-Request-Id": UUID, "X-Fal-Webhook-User-Id": "github|1", "X-Fal-Webhook-Timestamp": SECONDS,
+            "X-Fal-Webhook-Signature": key.sign(content.encode()).hex()}
+
+
+provider("fal", fal, key=ed25519_hex, now=NOW, made=MADE_WITH_KEYS)
+
+# Standard Webhooks under other names
+
+for name in ("liveblocks", "incident_io", "fathom", "folk", "granola", "linq", "learning_360", "signatureapi", "higgsfield"):
+    standard(name)
+for name in ("seam", "vanta"):
+    standard(name, names="svix")
+for name in ("standard_webhooks_text", "increase", "whop", "imagekit"):
+    standard(name, key=plain)
+provider("finch", lambda key, body: {
+    "Finch-Event-Id": UUID, "Finch-Timestamp": SECONDS, "Finch-Signature": "v1," + b64mac(key, f"{UUID}.{SECONDS}.", body)},
+         key=in_base64, now=NOW)
 
 
 # The vendors' own libraries, each asked about one vector: true, or nothing raised, means yes
@@ -423,6 +568,11 @@ def _modern_treasury(vector: dict, headers: Headers) -> bool:
 def _polar(vector: dict, headers: Headers) -> None:
     from polar.webhooks import _verify_signature
     _verify_signature(vector["body"], headers, vector["secret"])
+
+
+def _mollie(vector: dict, headers: Headers) -> bool:
+    from mollie.utils.webhooks.signature_validator import SignatureValidator
+    return SignatureValidator.validate(vector["body"], vector["secret"], headers["X-Mollie-Signature"])
 
 
 def _hubspot_v3(vector: dict, headers: Headers) -> bool:
@@ -465,6 +615,7 @@ def _retell(vector: dict, headers: Headers) -> bool:
 
 VENDORS = {
     "discord": _discord, "telnyx": _telnyx, "plivo_v2": _plivo_v2, "modern_treasury": _modern_treasury, "polar": _polar,
+    "polar_text": _polar, "mollie": _mollie,
     "hubspot_v3": _hubspot_v3, "resend": _resend, "workos": _workos, "anthropic": _anthropic, "replicate": _replicate,
     "elevenlabs": _elevenlabs, "retell": _retell,
 }

@@ -2,8 +2,9 @@
 //!
 //! Responsible for finding everything there is to say about the files, with line and column. What surrounds a
 //! configuration is looked at in `check/host.rs` and `check/dynamic_module.rs`, the filters before and behind it in
-//! `check/chain.rs`, routes in `check/routes.rs`, its policies beside each other in `check/policies.rs`.
+//! `check/chain.rs`, the TLS listener under it in `check/certificates.rs`, routes in `check/routes.rs`, its policies beside each other in `check/policies.rs`.
 
+mod certificates;
 mod chain;
 mod dynamic_module;
 mod host;
@@ -131,6 +132,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Answer, Failure> {
             host::look_around(plugin, &files, &mut findings);
         }
         chain::look(file, &files, &mut findings);
+        certificates::look(file, &files, &mut findings);
         dynamic_module::look_at_registrations(file, &files, &mut findings);
         routes::look(file, &files, &mut findings);
     }

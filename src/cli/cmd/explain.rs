@@ -18,7 +18,8 @@ use webhook_guard_core::feed::Lists;
 use webhook_guard_core::matcher::{HostPattern, Match, PathPattern};
 use webhook_guard_core::policy::requirement::Requirement;
 use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
-use webhook_guard_core::request::Facts;
+use webhook_guard_core::record::RecordTerms;
+use webhook_guard_core::request::{ClientCertificate, Facts};
 use webhook_guard_core::signature::template::Part;
 use webhook_guard_core::signature::{End, SignatureCheck, field};
 use webhook_guard_core::uri::query;
@@ -36,11 +37,35 @@ pub(crate) struct ExplainArguments {
     /// The source address as the gateway saw it
     #[arg(long, value_name = "ADDRESS")]
     source_ip: Option<String>,
+    /// The first DNS name of the sender's TLS certificate, as the gateway saw it
+    #[arg(long, value_name = "NAME")]
+    client_dns: Option<String>,
+    /// The first URI of the sender's TLS certificate
+    #[arg(long, value_name = "URI")]
+    client_uri: Option<String>,
+    /// The subject of the sender's TLS certificate, as RFC 2253 writes it: CN=hooks.example.com,O=Example
+    #[arg(long, value_name = "SUBJECT")]
+    client_subject: Option<String>,
+    /// The SHA-256 of the sender's TLS certificate, in hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    client_sha256: Option<String>,
     /// The policy that the route names in its metadata
     #[arg(long, value_name = "POLICY")]
     route_policy: Option<String>,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+impl ExplainArguments {
+    /// The sender's certificate; nothing where none is described.
+    fn client_certificate(&self) -> Option<ClientCertificate> {
+        let given = [&self.client_sha256, &self.client_subject, &self.client_dns, &self.client_uri];
+        let is_there = given.iter().any(|one| one.is_some());
+        let [sha256, subject, dns, uri] = given.map(|one| one.clone().unwrap_or_default().into_bytes());
+        // As the gateway would write it.
+        let sha256 = sha256.to_ascii_lowercase();
+        is_there.then_some(ClientCertificate { sha256, subject, dns, uri })
+    }
 }
 
 /// One step of the evaluation.
@@ -102,8 +127,10 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
         })?,
         None => capture.time.unwrap_or_else(judge::now),
     };
+    let client_certificate = arguments.client_certificate();
     let circumstances = Circumstances {
         source: arguments.source_ip.as_deref().or(capture.source.as_deref()),
+        client_certificate: client_certificate.as_ref(),
         route_policy: arguments.route_policy.as_deref(),
         now,
     };
@@ -127,6 +154,13 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
         .as_ref()
         .is_none_or(|decision| !matches!(decision.verdict, Verdict::Deny(_) | Verdict::Report(_)));
     let target = without_tokens(&configuration.policies, &capture.target);
+    let recorded = chosen.zip(decision.as_ref()).and_then(|(policy, decision)| {
+        let terms = policy.record.as_ref()?;
+        Some((
+            is_body_recorded(terms, decision, &capture.body),
+            configuration.policies.recorded_headers(terms, &headers),
+        ))
+    });
     let request = format!("{} {target} for {}", capture.method, capture.authority);
     let text = match arguments.format {
         Format::Json => {
@@ -143,6 +177,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
                     "reason": step.outcome.reason(),
                 })).collect::<Vec<Value>>(),
                 "verdict": verdict_json(decision.as_ref(), chosen),
+                "record": recorded.as_ref().map(|(body, headers)| json!({"body": body, "headers": headers})),
             });
             Text::json(&report)
         }
@@ -158,7 +193,17 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Answer, Failure> {
                 text = text.painted(Tone::Strong, "checks").own("\n").and(&steps_table(&steps).text());
             }
             let verdict = verdict_text(decision.as_ref(), chosen);
-            text.painted(Tone::Strong, "verdict").own("   ").and(&verdict).own("\n")
+            let text = text.painted(Tone::Strong, "verdict").own("   ").and(&verdict).own("\n");
+            match &recorded {
+                None => text,
+                Some((body, headers)) => text
+                    .painted(Tone::Strong, "record")
+                    .own("    ")
+                    .own(if *body { "the body" } else { "nothing of the body" })
+                    .own("; headers ")
+                    .shown(headers.as_deref().unwrap_or("none"))
+                    .own("\n"),
+            }
         }
     };
     Ok(Answer { text, is_good })
@@ -170,7 +215,7 @@ fn token_headers(policies: &PolicySet) -> BTreeSet<String> {
     let leaves = || policies.iter().flat_map(|policy| &policy.leaves);
     let tokens = leaves().filter_map(|leaf| match &leaf.check {
         Check::Token(check) => Some(check.place.header()?.to_ascii_lowercase()),
-        Check::Source(_) | Check::Signature(_) => None,
+        Check::Source(_) | Check::Certificate(_) | Check::Signature(_) => None,
     });
     let shown: BTreeSet<String> = leaves()
         .filter_map(|leaf| match &leaf.delivery_id.as_ref()?.place {
@@ -391,6 +436,7 @@ fn leaf_name(leaf: &PolicyCheck) -> String {
     let provider = leaf.provider.as_deref();
     match &leaf.check {
         Check::Source(_) => "source_ip".to_owned(),
+        Check::Certificate(_) => "client_certificate".to_owned(),
         Check::Token(token) => {
             let place = match &token.place {
                 TokenPlace::Query(name) => format!("in the query, {name}"),
@@ -411,6 +457,9 @@ fn leaf_name(leaf: &PolicyCheck) -> String {
 fn leaf_outcome(leaf: &PolicyCheck, facts: &Facts<'_>, lists: &Lists, body: &[u8]) -> Result<String, Reason> {
     let id = match &leaf.check {
         Check::Source(check) => return check.judge(facts.source, lists, facts.now).map(|()| String::new()),
+        Check::Certificate(check) => {
+            return check.judge(facts.client_certificate).map(|()| String::new());
+        }
         Check::Token(check) => check.judge(facts)?.id.clone(),
         Check::Signature(check) => signature(check, facts, body)?,
     };
@@ -451,6 +500,13 @@ fn steps_table(steps: &[Step]) -> Table {
     table
 }
 
+/// Whether the body is recorded: what is refused by its headers has none that was read.
+fn is_body_recorded(terms: &RecordTerms, decision: &Decision, body: &[u8]) -> bool {
+    let is_accepted =
+        matches!(decision.verdict, Verdict::Allow(_) | Verdict::Answer(_) | Verdict::Acknowledge(_));
+    terms.takes(is_accepted) && (decision.record.body_bytes.is_some() || body.is_empty())
+}
+
 fn verdict_json(decision: Option<&Decision>, chosen: Option<&Policy>) -> Value {
     let Some(decision) = decision else { return json!({"verdict": "leave", "reason": "-"}) };
     let record = &decision.record;
@@ -476,7 +532,7 @@ fn verdict_json(decision: Option<&Decision>, chosen: Option<&Policy>) -> Value {
 fn named_by(policy: &Policy) -> Option<&'static str> {
     let signatures = policy.leaves.iter().filter_map(|leaf| match &leaf.check {
         Check::Signature(check) => Some(check),
-        Check::Source(_) | Check::Token(_) => None,
+        Check::Source(_) | Check::Certificate(_) | Check::Token(_) => None,
     });
     let (check, names) = signatures.filter_map(|check| Some((check, check.names.as_ref()?))).next()?;
     Some(match (&names.field, check.scheme.signed.has(&Part::Id)) {

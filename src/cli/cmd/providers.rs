@@ -8,7 +8,7 @@ use crate::output::pretty_json::pretty;
 use crate::output::terminal::{Answer, Cell, Failure, Format, Table, Text, Tone};
 use clap::Args;
 use serde_json::{Value, json};
-use webhook_guard_core::catalogue::{Evidence, Provider, Timestamp};
+use webhook_guard_core::catalogue::{Checked, Evidence, Provider, Timestamp};
 use webhook_guard_core::signature::template::Part;
 
 #[derive(Debug, Args)]
@@ -46,15 +46,16 @@ fn time(provider: &Provider) -> &'static str {
 }
 
 fn table(providers: &[Provider]) -> Text {
-    let mut table = Table::with_head(&["name", "provider", "checks", "time", "verified by"]);
+    let mut table = Table::with_head(&["name", "provider", "checks", "time", "checked against"]);
     for provider in providers {
-        let doubt = if provider.verified == Evidence::Unverified { Tone::Doubt } else { Tone::Plain };
+        let kind = provider.checked.kind;
+        let doubt = if kind == Evidence::Unconfirmed { Tone::Doubt } else { Tone::Plain };
         table.row([
             provider.name.into(),
             provider.title.as_str().into(),
             checks(provider).into(),
             Cell::new(time(provider), if time(provider) == "signed" { Tone::Plain } else { Tone::Faint }),
-            Cell::new(provider.verified.name(), doubt),
+            Cell::new(kind.name(), doubt),
         ]);
     }
     table.text().own("\n`webhook-guard providers NAME` shows one of them, with a policy to start from.\n")
@@ -67,7 +68,11 @@ fn summary(provider: &Provider) -> Value {
         "checks": checks(provider),
         "time": time(provider),
         "handshake": !provider.handshakes.is_empty(),
-        "verified": provider.verified.name(),
+        "checked": {
+            "kind": provider.checked.kind.name(),
+            "source": provider.checked.source,
+            "date": provider.checked.date,
+        },
         "documentation": provider.documentation,
     })
 }
@@ -77,6 +82,7 @@ fn details(provider: &Provider) -> Value {
     if let Some(members) = all.as_object_mut() {
         members.insert("setup".to_owned(), json!(provider.setup));
         members.insert("addresses".to_owned(), json!(provider.addresses));
+        members.insert("client_certificate".to_owned(), json!(provider.client_certificate));
         members.insert("custom".to_owned(), custom(provider));
         members.insert("handshakes".to_owned(), json!(written_handshakes(provider)));
         members.insert("configuration".to_owned(), configuration(provider));
@@ -155,17 +161,24 @@ fn configuration(provider: &Provider) -> Value {
     json!({ "policies": [policy] })
 }
 
-/// What the way of verifying a block is worth.
-fn verified(evidence: Evidence) -> &'static str {
-    match evidence {
-        Evidence::PublishedVector => {
-            "a delivery with its secret that the provider or its library published is accepted"
-        }
-        Evidence::VendorLibrary => "deliveries that the provider's own library signed are accepted",
+/// What a block was checked against, and what that is worth.
+fn checked(checked: &Checked) -> String {
+    let worth = match checked.kind {
+        Evidence::PublishedVector => "a delivery that was published with its secret is accepted",
+        Evidence::VendorLibrary => "the provider's own library and this agree on fresh deliveries",
+        Evidence::VendorCode => "written after the provider's own code",
         Evidence::Documentation => {
             "written after the provider's documentation; no delivery of theirs was seen"
         }
-        Evidence::Unverified => "from memory or other people's code: try it in report mode first",
+        Evidence::IndependentReceiver => {
+            "written after the code or page of somebody who receives its deliveries; try it in report mode first"
+        }
+        Evidence::Unconfirmed => "nothing that can be cited: try it in report mode first",
+    };
+    let kind = checked.kind.name();
+    match (&checked.source, &checked.date) {
+        (Some(source), Some(date)) => format!("{kind}: {worth} ({date}: {source})"),
+        _ => format!("{kind}: {worth}"),
     }
 }
 
@@ -182,12 +195,16 @@ fn page(provider: &Provider) -> Text {
         Timestamp::None => "none: a delivery can be replayed at any time",
     };
     row("time", hint.to_owned());
-    row("verified by", format!("{}: {}", provider.verified.name(), verified(provider.verified)));
+    row("checked against", checked(&provider.checked));
     row("handshake", handshake(provider));
     if let Some(setup) = &provider.setup {
         row("to know", setup.clone());
     }
-    row("addresses", provider.addresses.as_deref().unwrap_or("no list is known").to_owned());
+    let addresses = provider.addresses.join(", ");
+    row("addresses", if addresses.is_empty() { "no list is known".to_owned() } else { addresses });
+    if let Some(certificate) = &provider.client_certificate {
+        row("certificate", certificate.clone());
+    }
     row("documentation", provider.documentation.clone());
     let title = format!("{} ({})", provider.title, provider.name);
     Text::default()

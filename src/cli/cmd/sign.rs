@@ -272,7 +272,7 @@ impl SignArguments {
         if self.tamper == Some(Tamper::Body) {
             signer::change_one_byte(&mut capture.body);
         }
-        let circumstances = Circumstances { source: None, route_policy: None, now };
+        let circumstances = Circumstances { source: None, client_certificate: None, route_policy: None, now };
         let decision = judge::judge(configuration, &capture, circumstances);
         let expected = Expected::from(decision.as_ref());
         match (self.tamper, expected) {

@@ -178,7 +178,8 @@ impl Plan<'_> {
                     flaws.extend([Flaw::Without(index), Flaw::Stranger(index), Flaw::Twice(index)]);
                 }
                 Some(Check::Source(_)) => flaws.extend(OTHER_ADDRESSES.map(Flaw::Elsewhere)),
-                None => {}
+                // It cannot be made here, neither a good one nor a bad one.
+                Some(Check::Certificate(_)) | None => {}
             }
         }
         flaws.push(Flaw::Method);
@@ -213,7 +214,7 @@ impl Plan<'_> {
         let kin = leaf.filter(|one| {
             self.leaves
                 .iter()
-                .filter(|other| is_token(**other) == is_token(*one) && !self.is_source(**other))
+                .filter(|other| is_token(**other) == is_token(*one) && !self.is_of_connection(**other))
                 .count()
                 > 1
         });
@@ -223,8 +224,9 @@ impl Plan<'_> {
         }
     }
 
-    fn is_source(&self, index: usize) -> bool {
-        matches!(self.leaf(index).map(|leaf| &leaf.check), Some(Check::Source(_)))
+    fn is_of_connection(&self, index: usize) -> bool {
+        let check = self.leaf(index).map(|leaf| &leaf.check);
+        matches!(check, Some(Check::Source(_) | Check::Certificate(_)))
     }
 
     fn wrong_method(&self) -> &'static str {
@@ -341,7 +343,7 @@ impl Bench<'_> {
                 let is_admitted = check.judge(Some(source.as_bytes()), &lists, judge::now()).is_ok();
                 (!is_admitted).then(|| format!("{source} is not admitted; {remedy}"))
             }
-            Check::Token(_) | Check::Signature(_) => forge.obstacle(leaf),
+            Check::Certificate(_) | Check::Token(_) | Check::Signature(_) => forge.obstacle(leaf),
         }
     }
 
@@ -350,7 +352,7 @@ impl Bench<'_> {
     fn resources(&self, policy: &Policy, rule: &Match) -> Vec<(String, String)> {
         let public_urls = policy.leaves.iter().filter_map(|leaf| match &leaf.check {
             Check::Signature(check) => check.public_url.as_ref(),
-            Check::Source(_) | Check::Token(_) => None,
+            Check::Source(_) | Check::Certificate(_) | Check::Token(_) => None,
         });
         let entered = public_urls.flat_map(|url| url.paths(|path| rule.governs_path(path)));
         let entered: Vec<String> = entered.map(str::to_owned).collect();
@@ -466,7 +468,8 @@ impl Bench<'_> {
     /// What the core says, and the policy that governs.
     fn judge(&self, capture: &Capture, source: IpAddr, now: Millis) -> (Expected, Option<String>) {
         let source = source.to_string();
-        let circumstances = Circumstances { source: Some(&source), route_policy: None, now };
+        let circumstances =
+            Circumstances { source: Some(&source), client_certificate: None, route_policy: None, now };
         let decision = judge::judge(self.configuration, capture, circumstances);
         let policy =
             decision.as_ref().and_then(|decision| decision.record.policy.as_deref().map(str::to_owned));

@@ -4,7 +4,7 @@
 
 use crate::input::capture::Capture;
 use crate::judge::Circumstances;
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -59,7 +59,7 @@ impl Signer<'_> {
     /// Makes what one check asks for. Tokens before signatures: a signature may cover the query that holds a token.
     pub(crate) fn fill(&self, capture: &mut Capture, leaf: &PolicyCheck, hand: Hand) -> Result<(), String> {
         match &leaf.check {
-            Check::Source(_) => Ok(()),
+            Check::Source(_) | Check::Certificate(_) => Ok(()),
             Check::Token(check) => self.present(capture, leaf, check, hand),
             Check::Signature(check) => self.sign(capture, check, hand),
         }
@@ -69,6 +69,9 @@ impl Signer<'_> {
     pub(crate) fn obstacle(&self, leaf: &PolicyCheck) -> Option<String> {
         match &leaf.check {
             Check::Source(_) => None,
+            Check::Certificate(_) => Some(
+                "it asks for a TLS certificate of the sender's, and this command presents none".to_owned(),
+            ),
             Check::Token(check) => self.token(check, Hand::Own).err(),
             Check::Signature(check) => self.key(check, Hand::Own).err(),
         }
@@ -149,7 +152,7 @@ impl Signer<'_> {
                 }
             };
             if !holds(capture, &equality.place) {
-                let field = Field { place: equality.place.clone(), split: None, prefix: None };
+                let field = Field::whole(equality.place.clone());
                 write(capture, &field, &text)?;
             }
         }
@@ -161,7 +164,8 @@ impl Signer<'_> {
             }
         }
         let headers = capture.headers();
-        let around = Circumstances { source: None, route_policy: None, now: self.now };
+        let around =
+            Circumstances { source: None, client_certificate: None, route_policy: None, now: self.now };
         let facts = around.facts(&headers, !capture.body.is_empty());
         let id = scheme.delivery_id.as_ref().map(|field| field.read(&facts));
         let values = Values {
@@ -179,6 +183,11 @@ impl Signer<'_> {
         match scheme.signed.body() {
             Body::Unsigned => {}
             Body::Raw => tag.update(&capture.body),
+            Body::Digest => {
+                let mut digest = BodyDigest::default();
+                digest.update(&capture.body);
+                tag.update(HEXLOWER.encode(&digest.finish()).as_bytes());
+            }
             Body::Form => {
                 let form = Form::read(capture.body.clone()).ok_or("the form has too many parameters")?;
                 form.pieces().for_each(|piece| tag.update(piece));
@@ -326,7 +335,7 @@ pub(crate) fn change_one_byte(body: &mut Vec<u8>) {
 /// The header or query parameter in which a check finds what the sender presents.
 pub(crate) fn presents(check: &Check) -> Option<Place> {
     match check {
-        Check::Source(_) => None,
+        Check::Source(_) | Check::Certificate(_) => None,
         Check::Token(check) => Some(match &check.place {
             TokenPlace::Query(name) => Place::Query(name.clone()),
             other => Place::Header(Arc::from(other.header()?)),

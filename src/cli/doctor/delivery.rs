@@ -74,6 +74,7 @@ impl Delivery {
         ask(&Facts {
             headers: &headers,
             source: None,
+            client_certificate: None,
             route_policy: None,
             now,
             ends_with_headers: self.body.is_empty(),

@@ -29,6 +29,10 @@ pub(crate) const fn of(reason: Reason) -> &'static str {
         Reason::TimestampFuture => "the signed time is ahead of the gateway's clock",
         Reason::RequirementNotMet => "an equality that the scheme demands beside the signature does not hold",
         Reason::NoAlternativeHeld => "no branch of an any_of holds",
+        Reason::ClientCertificateMissing => {
+            "the connection has no client certificate; give what stands in it with --client-dns and its kin"
+        }
+        Reason::ClientCertificateNotAllowed => "the client certificate is none of those that may send",
         Reason::HandshakeRefused => "a handshake that is not of the provider's shape",
         Reason::DuplicateDelivery => "the delivery was seen before",
         Reason::PolicyUnknown => "the route names a policy that is not configured",

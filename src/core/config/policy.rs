@@ -2,7 +2,7 @@
 //!
 //! Responsible for `policies[n]` and everything in it but the requirement tree.
 
-use super::{Reader, duplicates, handshake, requirement};
+use super::{Reader, duplicates, handshake, record, requirement};
 use crate::decision::Reason;
 use crate::matcher::{HostPattern, Match, PathPattern};
 use crate::policy::requirement::Requirement;
@@ -14,7 +14,7 @@ use crate::vocabulary::{ConfigError, Node, Object, Wrong, is_header_name, near};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "name",
     "match",
     "require",
@@ -26,6 +26,7 @@ const KEYS: [&str; 11] = [
     "deny_status",
     "handshake",
     "duplicates",
+    "record",
 ];
 
 /// Headers that frame or address the request: without them it is another one.
@@ -72,6 +73,8 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
         // A requirement that could not be read is no reason to say that there is none.
         _ => Some(None),
     };
+    let record = object.get("record").map(|node| record::read(&node, reader)).transpose();
+    let record = node.keep(record.map(|terms| terms.map(Arc::new)));
     let policy = || {
         Some(Policy {
             name: name?,
@@ -86,6 +89,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
             deny_status: deny_status?,
             handshakes: handshakes?,
             duplicates: duplicates?,
+            record: record?,
         })
     };
     Ok(policy())
@@ -108,7 +112,7 @@ fn max_body_bytes(
     };
     let signs_form = |leaf: &PolicyCheck| match &leaf.check {
         Check::Signature(check) => check.scheme.signed.body() == Body::Form,
-        Check::Source(_) | Check::Token(_) => false,
+        Check::Source(_) | Check::Certificate(_) | Check::Token(_) => false,
     };
     match leaves.iter().any(signs_form) && bytes > most_form(reader) {
         true => Err(node.error(Wrong::FormTooLarge(most_form(reader)))),
@@ -170,7 +174,7 @@ fn read_match(node: &Node<'_>) -> Result<Match, ConfigError> {
 }
 
 /// Reads every entry; one that stands there twice is a slip. What is wrong with an entry is reported.
-fn distinct<T: PartialEq>(
+pub(super) fn distinct<T: PartialEq>(
     entries: &[Node<'_>],
     read: impl Fn(&Node<'_>) -> Result<T, ConfigError>,
 ) -> Vec<T> {

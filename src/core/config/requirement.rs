@@ -1,9 +1,10 @@
 //! The requirement tree as an operator writes it.
 //!
-//! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`.
+//! Responsible for `source_ip`, `token`, `signature`, `any_of` and `all_of`; `client_certificate` is read in a file of its
+//! own.
 
 use super::secret::{self, Material};
-use super::{Reader, feeds, signature};
+use super::{Reader, client_certificate, feeds, signature};
 use crate::address;
 use crate::check::source_ip::{AddressCheck, AddressList};
 use crate::check::token::{TokenCheck, TokenPlace};
@@ -13,7 +14,7 @@ use crate::secret::{Fingerprint, Secret};
 use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use std::sync::Arc;
 
-const KEYS: [&str; 5] = ["source_ip", "token", "signature", "any_of", "all_of"];
+const KEYS: [&str; 6] = ["source_ip", "client_certificate", "token", "signature", "any_of", "all_of"];
 
 /// Reads a requirement; its checks are added to `leaves`. What cannot be read is reported and left out.
 pub(crate) fn read(
@@ -26,9 +27,19 @@ pub(crate) fn read(
         return Err(node.error(Wrong::EmptyObject));
     }
     let mut members = Vec::new();
-    let plain = |check| PolicyCheck { check, provider: None, delivery_id: None, handshakes: Vec::new() };
+    let plain = |check| PolicyCheck {
+        check,
+        provider: None,
+        delivery_id: None,
+        handshakes: Vec::new(),
+        wants_bare_refusals: false,
+    };
     if let Some(node) = object.get("source_ip") {
         let check = node.keep(source_ip(&node, reader)).map(Check::Source);
+        members.extend(check.map(|check| add(leaves, plain(check))));
+    }
+    if let Some(node) = object.get("client_certificate") {
+        let check = node.keep(client_certificate::read(&node)).map(Check::Certificate);
         members.extend(check.map(|check| add(leaves, plain(check))));
     }
     if let Some(node) = object.get("token") {

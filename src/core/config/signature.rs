@@ -26,7 +26,14 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
     let source = node.keep(source(&object)).flatten();
     let secrets = object.required("secrets").and_then(|node| secret::read_list(&node, reader));
     let (Some(source), Some(secrets)) = (source, node.keep(secrets)) else { return Ok(None) };
-    let Source { node: source, provider, way, delivery_id, handshakes } = source;
+    let Source { node: source, provider, way, delivery_id, handshakes, wants_bare_refusals } = source;
+    let leaf = |check| PolicyCheck {
+        check,
+        provider: provider.clone(),
+        delivery_id: delivery_id.clone(),
+        handshakes: handshakes.clone(),
+        wants_bare_refusals,
+    };
     let (scheme, form) = match way {
         Way::Signed(scheme, form) => (*scheme, form),
         Way::Token(place) => {
@@ -34,7 +41,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
                 return Err(key.error(Wrong::Rule("this provider sends a token and signs nothing")));
             }
             let token = TokenCheck { place, secrets: fingerprints(secrets) };
-            return Ok(Some(PolicyCheck { check: Check::Token(token), provider, delivery_id, handshakes }));
+            return Ok(Some(leaf(Check::Token(token))));
         }
     };
     let signs_for_strangers = handshakes.iter().any(|handshake| handshake.signs_for_strangers());
@@ -64,7 +71,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
                     refused for it), and signs no time; prefer a scheme of the provider's with an HMAC";
         reader.warn(&source, "length-extension", text);
     }
-    Ok(Some(PolicyCheck { check: Check::Signature(Arc::new(check)), provider, delivery_id, handshakes }))
+    Ok(Some(leaf(Check::Signature(Arc::new(check)))))
 }
 
 /// The `provider` or `scheme` of a signature.
@@ -75,6 +82,7 @@ struct Source<'a> {
     way: Way,
     delivery_id: Option<Field>,
     handshakes: Vec<Arc<Handshake>>,
+    wants_bare_refusals: bool,
 }
 
 fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
@@ -82,9 +90,16 @@ fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
     let (kind, node) = object.exactly_one(&["provider", "scheme"], complaint)?;
     if kind == "provider" {
         let name = node.filled_text()?;
-        let Authentication { way, delivery_id, handshakes, .. } =
+        let Authentication { way, delivery_id, handshakes, wants_bare_refusals, .. } =
             catalogue::authentication(name)?.ok_or_else(|| node.error(catalogue::unknown(name)))?;
-        return Ok(Some(Source { node, provider: Some(Arc::from(name)), way, delivery_id, handshakes }));
+        return Ok(Some(Source {
+            node,
+            provider: Some(Arc::from(name)),
+            way,
+            delivery_id,
+            handshakes,
+            wants_bare_refusals,
+        }));
     }
     Ok(Scheme::parse(&node)?.map(|(scheme, form)| Source {
         node,
@@ -92,6 +107,7 @@ fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
         delivery_id: scheme.delivery_id.clone(),
         way: Way::Signed(Box::new(scheme), form),
         handshakes: Vec::new(),
+        wants_bare_refusals: false,
     }))
 }
 

@@ -38,12 +38,8 @@ impl Handshake {
         };
         let is_signed = object.get("signed").map_or(Ok(false), |node| node.boolean())?;
         let echo = object.get("echo").map(place).transpose()?;
-        let in_body = [echo.as_ref(), when.as_ref().map(|(place, _)| place)];
-        if object.get("unless").is_some() && !is_signed {
-            return Err(
-                node.error(Wrong::Rule("`unless` looks into the body, so the handshake must be signed"))
-            );
-        }
+        let unless = object.get("unless").map(place).transpose()?;
+        let in_body = [echo.as_ref(), when.as_ref().map(|(place, _)| place), unless.as_ref()];
         if !is_signed && in_body.into_iter().flatten().any(|place| matches!(place, Place::Json(_))) {
             return Err(node.error(Wrong::Rule("an unsigned handshake is answered before its body is read")));
         }
@@ -75,7 +71,7 @@ impl Handshake {
             method: Arc::from(object.required("method")?.filled_text()?),
             is_signed,
             when,
-            unless: object.get("unless").map(place).transpose()?,
+            unless,
             verify_token: object.get("verify_token").map(place).transpose()?,
             echo,
             answer,

@@ -9,10 +9,12 @@ use crate::decision::{CheckStep, Decision, Outcome, Reason, Record, Verdict};
 use crate::feed::Lists;
 use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
 use crate::memory::{Delivery, DeliveryKey};
+use crate::record::Recording;
 use crate::reply::Reply;
-use crate::request::{Facts, Millis};
+use crate::request::{Facts, Millis, Occurrence};
+use crate::resubmit;
 use crate::secret::Validity;
-use crate::signature::{End, Running};
+use crate::signature::{End, Running, field};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -42,6 +44,8 @@ struct Progress {
     secret_id: Option<Arc<str>>,
     /// The sender's id of the delivery.
     delivery_id: Option<Arc<str>>,
+    /// Who sends the delivery again, where the operator does.
+    resubmitted_by: Option<Arc<str>>,
     /// What names the delivery that a signature holds for, where it is to be remembered.
     key: Option<Box<DeliveryKey>>,
 }
@@ -50,6 +54,7 @@ impl Evaluation {
     pub(super) fn new(policy: &Arc<Policy>, facts: &Facts<'_>) -> Self {
         let progress = |leaf: &PolicyCheck| Progress {
             delivery_id: leaf.delivery_id.as_ref().and_then(|field| field.printable(facts)),
+            resubmitted_by: resubmitted_by(leaf, facts),
             ..Progress::default()
         };
         Self {
@@ -77,7 +82,7 @@ impl Evaluation {
         if !policy.is_content_encoding_allowed(facts) {
             return AfterHeaders::Settled(self.settle(Err(Reason::ContentEncodingNotAllowed)));
         }
-        for kind in [Kind::Source, Kind::Token, Kind::Signature] {
+        for kind in [Kind::Source, Kind::Certificate, Kind::Token, Kind::Signature] {
             self.judge(kind, facts, lists);
             if let State::Failed(reason) = self.state() {
                 return AfterHeaders::Settled(self.settle(Err(reason)));
@@ -105,7 +110,7 @@ impl Evaluation {
             return AfterHeaders::Settled(self.settle(Err(Reason::HandshakeRefused)));
         };
         self.note(handshakes.leaf, Ok(None));
-        for kind in [Kind::Source, Kind::Token] {
+        for kind in [Kind::Source, Kind::Certificate, Kind::Token] {
             self.judge(kind, facts, lists);
             if let State::Failed(reason) = self.state() {
                 return AfterHeaders::Settled(self.settle(Err(reason)));
@@ -141,6 +146,7 @@ impl Evaluation {
             matches!(
                 (kind, check),
                 (Kind::Source, Check::Source(_))
+                    | (Kind::Certificate, Check::Certificate(_))
                     | (Kind::Token, Check::Token(_))
                     | (Kind::Signature, Check::Signature(_))
             )
@@ -152,6 +158,7 @@ impl Evaluation {
             let Some(progress) = self.progress.get_mut(index) else { continue };
             let outcome = match &leaf.check {
                 Check::Source(check) => check.judge(facts.source, lists, facts.now).map(|()| None),
+                Check::Certificate(check) => check.judge(facts.client_certificate).map(|()| None),
                 Check::Token(check) => check.judge(facts).map(|secret| {
                     progress.validity = Some(secret.validity);
                     secret.id.clone()
@@ -231,7 +238,7 @@ impl Evaluation {
     fn kept_bytes(&self) -> usize {
         let beside = size_of::<Running>().saturating_add(16);
         let running = self.running().map(|running| running.kept_bytes().saturating_add(beside));
-        let ids = self.progress.iter().filter_map(|progress| progress.delivery_id.as_ref());
+        let ids = self.progress.iter().flat_map(|one| [&one.delivery_id, &one.resubmitted_by]).flatten();
         let ids = ids.map(|id| id.len().saturating_add(16));
         let vectors = [heap(&self.states), heap(&self.progress)];
         vectors.into_iter().chain(running).chain(ids).fold(0, usize::saturating_add)
@@ -265,7 +272,10 @@ impl Evaluation {
         if declared.is_some_and(|length| length > limit) {
             return AfterHeaders::Settled(self.settle(Err(Reason::BodyTooLarge)));
         }
-        if self.state() == State::Held && declared.is_some() {
+        // A body that is recorded is held to its end.
+        let is_recorded = self.policy.record.as_ref().is_some_and(|record| record.takes(true));
+        let is_known = facts.ends_with_headers || declared.is_some() && !is_recorded;
+        if self.state() == State::Held && is_known {
             self.record.body_bytes = declared;
             return AfterHeaders::Settled(self.settle(Ok(())));
         }
@@ -326,6 +336,8 @@ impl Evaluation {
         if let Some(index) = best(&named).or_else(|| best(&with_id)) {
             record.provider = self.policy.leaves.get(index).and_then(|leaf| leaf.provider.clone());
             record.delivery_id = delivery_id(index);
+            let progress = self.progress.get(index).filter(|_| is_accepted);
+            record.resubmitted_by = progress.and_then(|progress| progress.resubmitted_by.clone());
         }
         record
     }
@@ -359,9 +371,21 @@ impl Evaluation {
     }
 }
 
+/// Who sends a delivery again; nothing where it is not the operator's signature that is asked for.
+fn resubmitted_by(leaf: &PolicyCheck, facts: &Facts<'_>) -> Option<Arc<str>> {
+    if leaf.provider.as_deref() != Some(resubmit::PROVIDER) {
+        return None;
+    }
+    match facts.headers.one(resubmit::BY.as_bytes()) {
+        Occurrence::Once(name) => field::printable(name),
+        Occurrence::Absent | Occurrence::Many => None,
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Source,
+    Certificate,
     Token,
     Signature,
 }
@@ -423,7 +447,9 @@ impl BodyCheck {
     /// Takes from the budget what is kept now, and so many bytes more. False where it does not have them.
     fn keep(&mut self, more: usize) -> bool {
         let values = self.handshakes.iter().map(Candidate::kept_bytes);
-        let parts = [heap(&self.handshakes), self.evaluation.kept_bytes()];
+        let is_recorded = self.evaluation.policy.record.is_some();
+        let record = if is_recorded { size_of::<Recording>().saturating_add(16) } else { 0 };
+        let parts = [heap(&self.handshakes), self.evaluation.kept_bytes(), record];
         let kept = parts.into_iter().chain(values).fold(0, usize::saturating_add);
         self.share.resize(kept.saturating_add(size_of::<Self>()).saturating_add(more))
     }

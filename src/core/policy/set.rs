@@ -11,6 +11,7 @@ use crate::budget::{Budget, Held};
 use crate::decision::{CheckStep, Decision, Denial, Outcome, Reason, Record, Verdict};
 use crate::feed::Lists;
 use crate::matcher::{Selection, Table};
+use crate::record::{self, RecordTerms};
 use crate::request::{Facts, Headers, Occurrence};
 use crate::uri::{authority, path, query};
 use std::borrow::Cow;
@@ -28,6 +29,8 @@ pub struct PolicySet {
     names_hosts: bool,
     /// Every query parameter that carries a token in any policy, in lower case: no refused request is logged with one.
     token_parameters: BTreeSet<Vec<u8>>,
+    /// Every header that carries a token in any policy, in lower case: none is recorded.
+    token_headers: BTreeSet<String>,
     leave_unmatched: bool,
     /// What may be kept for requests whose body is awaited.
     budget: Budget,
@@ -70,6 +73,7 @@ impl PolicySet {
         }
         let names = policy.token_parameters().map(|name| name.trim().to_ascii_lowercase().into_bytes());
         self.token_parameters.extend(names);
+        self.token_headers.extend(policy.token_headers().map(str::to_ascii_lowercase));
         self.policies.push(Arc::new(policy));
         Ok(())
     }
@@ -84,6 +88,13 @@ impl PolicySet {
     pub fn needs_source(&self) -> bool {
         let sources = |leaf: &PolicyCheck| matches!(leaf.check, Check::Source(_));
         self.iter().any(|policy| policy.leaves.iter().any(sources))
+    }
+
+    /// Whether any policy looks at the client certificate.
+    #[must_use]
+    pub fn needs_client_certificate(&self) -> bool {
+        let certificates = |leaf: &PolicyCheck| matches!(leaf.check, Check::Certificate(_));
+        self.iter().any(|policy| policy.leaves.iter().any(certificates))
     }
 
     /// Whether any policy remembers its deliveries.
@@ -107,6 +118,25 @@ impl PolicySet {
     #[must_use]
     pub fn knows_tokens_in_queries(&self) -> bool {
         !self.token_parameters.is_empty()
+    }
+
+    /// What is told of a request's headers by these terms, as JSON.
+    #[must_use]
+    pub fn recorded_headers(&self, terms: &RecordTerms, headers: &Headers) -> Option<String> {
+        let is_token = |name: &str| self.token_headers.contains(name);
+        terms.headers(headers, is_token, |value| self.redact_text(value))
+    }
+
+    /// Takes what may be a token of any policy out of a text that is recorded.
+    pub(crate) fn redact_text(&self, text: &mut Vec<u8>) {
+        if !self.token_parameters.is_empty() {
+            record::redact(text, self.token_parameters.iter().map(Vec::as_slice));
+        }
+    }
+
+    /// What may be kept of requests.
+    pub(crate) const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What is changed in these headers before a refused request is logged: its URL is without what anyone could take for

@@ -126,6 +126,7 @@ mod tests {
         let facts = Facts {
             headers: &headers,
             source: None,
+            client_certificate: None,
             route_policy: None,
             now: Millis(0),
             ends_with_headers: true,

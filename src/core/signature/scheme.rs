@@ -131,7 +131,10 @@ fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
     let text = node.filled_text()?;
     let wrong = |error| match error {
         TemplateError::Unbalanced => Wrong::Rule("has a `{` or `}` without its counterpart"),
-        TemplateError::TwoBodies => Wrong::Rule("has `{body}` or `{form}` more than once"),
+        TemplateError::TwoBodies => Wrong::Rule("has `{body}`, `{form}` or `{body_sha256}` more than once"),
+        TemplateError::TouchesDigest => {
+            Wrong::Rule("has a placeholder beside `{body_sha256}`: put a text between them")
+        }
         TemplateError::HeaderBesideForm => Wrong::Rule(
             "has a header beside `{form}`: nothing would show where one ends; put a text between them",
         ),
@@ -151,7 +154,8 @@ fn signature_fields(node: &Node<'_>) -> Result<(Vec<Field>, Encoding), ConfigErr
     let mut fields = Vec::new();
     let mut encoding = None;
     for entry in node.one_or_list()? {
-        let object = entry.object(&["header", "query", "json", "split", "prefix", "encoding"])?;
+        let object =
+            entry.object(&["header", "query", "json", "split", "index", "prefix", "repeated", "encoding"])?;
         let node = object.required("encoding")?;
         let own = node.choice(&Encoding::NAMES)?;
         if encoding.is_some_and(|earlier| earlier != own) {
@@ -177,13 +181,13 @@ fn freshness(
             None => Ok(None),
         };
     };
-    let place = node.object(&["header", "query", "json", "split", "prefix", "unit"])?;
+    let place = node.object(&["header", "query", "json", "split", "index", "prefix", "unit"])?;
     let unit = place.required("unit")?;
     let units = ["s", "ms", "rfc3339", "http-date"];
     let seconds_of = |key, default| object.get(key).map_or(Ok(default), |node| seconds(&node));
     let field = Field::parse_object(&place)?;
     let is_signed = match field.search() {
-        Some(_) => signed.body() == Body::Raw && !signed.has(&Part::Timestamp),
+        Some(_) => matches!(signed.body(), Body::Raw | Body::Digest) && !signed.has(&Part::Timestamp),
         None => signed.has(&Part::Timestamp),
     };
     if !is_signed {

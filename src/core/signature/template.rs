@@ -50,6 +50,8 @@ pub enum Body {
     Raw,
     /// `{form}`: the parameters of a form, sorted (Twilio).
     Form,
+    /// `{body_sha256}`: the SHA-256 of the bytes, in lower-case hexadecimal digits (fal.ai).
+    Digest,
 }
 
 /// A template, cut at its body.
@@ -65,8 +67,10 @@ pub struct SignedContent {
 pub enum TemplateError {
     /// A `{` without `}`, or the reverse.
     Unbalanced,
-    /// `{body}` or `{form}` more than once.
+    /// `{body}`, `{form}` or `{body_sha256}` more than once.
     TwoBodies,
+    /// A placeholder beside `{body_sha256}`: nothing would show where a piece of it ends.
+    TouchesDigest,
     /// Neither the body nor the URL is signed: such a signature fits any request.
     SignsNothing,
     /// A header beside `{form}`: nothing would show where one ends.
@@ -121,6 +125,7 @@ impl SignedContent {
             let body = match name {
                 "body" => Some(Body::Raw),
                 "form" => Some(Body::Form),
+                "body_sha256" => Some(Body::Digest),
                 _ => None,
             };
             match body {
@@ -134,6 +139,11 @@ impl SignedContent {
         let is_header = |part: Option<&Part>| matches!(part, Some(Part::Header(_)));
         if template.body == Body::Form && at_seam.into_iter().any(is_header) {
             return Err(TemplateError::HeaderBesideForm);
+        }
+        if template.body == Body::Digest
+            && at_seam.into_iter().flatten().any(|part| !matches!(part, Part::Literal(_)))
+        {
+            return Err(TemplateError::TouchesDigest);
         }
         let covers = |part: &Part| matches!(part, Part::Url | Part::UrlNoQuery | Part::Path);
         if template.body != Body::Unsigned || template.parts().any(covers) {
@@ -182,7 +192,8 @@ impl SignedContent {
     /// extension, for the algorithm `sha256`).
     #[must_use]
     pub fn can_be_extended(&self) -> bool {
-        self.body != Body::Unsigned && self.before.contains(&Part::Secret)
+        // What follows a digest of the body is a text of the scheme or of a header, which holds no NUL.
+        matches!(self.body, Body::Raw | Body::Form) && self.before.contains(&Part::Secret)
     }
 
     /// What stands around the body.
@@ -506,6 +517,9 @@ mod tests {
         for (text, error) in [
             ("{body}{body}", TemplateError::TwoBodies),
             ("{form}{body}", TemplateError::TwoBodies),
+            ("{body_sha256}.{body}", TemplateError::TwoBodies),
+            ("{timestamp}{body_sha256}", TemplateError::TouchesDigest),
+            ("{body_sha256}{header:x-a}", TemplateError::TouchesDigest),
             ("{form}{header:x-a}", TemplateError::HeaderBesideForm),
             ("{body", TemplateError::Unbalanced),
             ("body}", TemplateError::Unbalanced),

@@ -21,7 +21,7 @@ pub enum Unit {
     Milliseconds,
     /// RFC 3339, with `Z` or an offset, with or without fractions.
     Rfc3339,
-    /// The date of HTTP (RFC 9110 5.6.7).
+    /// The date of HTTP (RFC 9110 5.6.7), or the one that Scalr sends: without the comma, and with `UTC`.
     HttpDate,
 }
 
@@ -46,7 +46,10 @@ impl Unit {
             Self::Milliseconds => i64::try_from(decimal(text)?).ok()?,
             Self::Rfc3339 => return rfc3339(std::str::from_utf8(text).ok()?),
             Self::HttpDate => {
-                let date = httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok()?;
+                let text = std::str::from_utf8(text).ok()?;
+                let scalr = text.strip_suffix(" UTC").and_then(|rest| rest.split_once(' '));
+                let own = scalr.map(|(day, rest)| format!("{day}, {rest} GMT"));
+                let date = httpdate::parse_http_date(own.as_deref().unwrap_or(text)).ok()?;
                 i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?
             }
         };
@@ -150,11 +153,12 @@ mod tests {
         let facts = Facts {
             headers: &headers,
             source: None,
+            client_certificate: None,
             route_policy: None,
             now: Millis(now),
             ends_with_headers: true,
         };
-        let field = Field { place: Place::Header(Arc::from("x-time")), split: None, prefix: None };
+        let field = Field::whole(Place::Header(Arc::from("x-time")));
         Freshness { field, unit, tolerance_seconds: 300, future_seconds: 60 }.judge(&facts).map(|_| ())
     }
 
@@ -193,6 +197,9 @@ mod tests {
             (Unit::Rfc3339, "9999-12-31T23:59:59Z", future),
             (Unit::HttpDate, "Tue, 14 Nov 2023 22:13:20 GMT", Ok(())),
             (Unit::HttpDate, "Tue, 14 Nov 2023 22:08:19 GMT", stale),
+            (Unit::HttpDate, "Tue 14 Nov 2023 22:13:20 UTC", Ok(())),
+            (Unit::HttpDate, "Tue 14 Nov 2023 22:08:19 UTC", stale),
+            (Unit::HttpDate, "Tue, 14 Nov 2023 22:13:20 UTC", malformed),
             (Unit::HttpDate, "yesterday", malformed),
         ] {
             assert_eq!(judge(unit, text, now), verdict, "{unit:?} {text}");

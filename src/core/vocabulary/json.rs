@@ -1,7 +1,7 @@
 //! The two forms in which a configuration arrives, as one tree.
 //!
-//! Responsible for JSON text, in which duplicate keys must be seen, and for `google.protobuf.Struct`. It knows no
-//! key.
+//! Responsible for JSON text, in which duplicate keys must be seen, and for `google.protobuf.Struct`; and for the JSON text
+//! of names and values that is handed out. It knows no key.
 
 use super::error::{ConfigError, Wrong};
 use prost::Message as _;
@@ -49,6 +49,28 @@ impl Json {
             Self::Object(_) => "an object",
         }
     }
+}
+
+/// A JSON object of these members, in order: a text where a member has one value, a list of texts where it has several.
+pub(crate) fn object_of_texts(members: &[(&str, Vec<String>)]) -> String {
+    let mut text = String::from("{");
+    for (name, values) in members {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        // Texts are always valid JSON: there is nothing that could fail.
+        text.push_str(&serde_json::to_string(name).unwrap_or_default());
+        text.push(':');
+        text.push_str(
+            &match values.as_slice() {
+                [value] => serde_json::to_string(value),
+                values => serde_json::to_string(values),
+            }
+            .unwrap_or_default(),
+        );
+    }
+    text.push('}');
+    text
 }
 
 impl From<Struct> for Json {

@@ -210,6 +210,7 @@ impl Case {
             let facts = Facts {
                 headers: &headers,
                 source: Some(self.source.as_bytes()),
+                client_certificate: None,
                 route_policy: None,
                 now: NOW,
                 ends_with_headers: true,
@@ -305,6 +306,7 @@ impl Dearest {
             let facts = Facts {
                 headers: &headers,
                 source: None,
+                client_certificate: None,
                 route_policy: None,
                 now: NOW,
                 ends_with_headers: false,

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use webhook_guard_core::decision::Decision;
 use webhook_guard_core::feed::Lists;
 use webhook_guard_core::policy::{AfterHeaders, BodyCheck, Edits, PolicySet};
-use webhook_guard_core::request::{Facts, Headers, Millis};
+use webhook_guard_core::request::{ClientCertificate, Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 
 /// How the end of the body is told.
@@ -23,6 +23,7 @@ pub(crate) enum Framing {
 pub(crate) struct Request {
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) source: Option<String>,
+    pub(crate) client_certificate: Option<ClientCertificate>,
     pub(crate) route_policy: Option<String>,
     pub(crate) now: Millis,
     /// When the body ended, where that is later.
@@ -44,6 +45,7 @@ impl Request {
         Facts {
             headers,
             source: self.source.as_deref().map(str::as_bytes),
+            client_certificate: self.client_certificate.as_ref(),
             route_policy: self.route_policy.as_deref().map(str::as_bytes),
             now: self.now,
             ends_with_headers,

@@ -9,7 +9,7 @@ use crate::input::named_secrets::NamedSecrets;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use webhook_guard_core::catalogue::{self, Way};
+use webhook_guard_core::catalogue::{self, Evidence, Way};
 use webhook_guard_core::feed::catalogue::{self as feeds, Known};
 
 /// The defaults of `window_seconds` and `tolerance_seconds`.
@@ -35,6 +35,7 @@ pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Fin
         }
         replays(policy, name, requirement, findings);
         kept_by_hand(name, requirement, findings);
+        unconfirmed(name, requirement, findings);
         let mut own = BTreeMap::new();
         for secret in secrets(requirement) {
             let Some(identity) = identity(secret, named) else { continue };
@@ -97,6 +98,27 @@ fn replays(policy: &Tree, name: &str, requirement: &Tree, findings: &mut Finding
                 ),
             ),
             _ => {}
+        }
+    }
+}
+
+/// Whether nothing is known that says how a provider signs.
+fn unconfirmed(name: &str, requirement: &Tree, findings: &mut Findings<'_>) {
+    for signature in requirement.all().into_iter().filter_map(|tree| tree.get("signature")) {
+        let Some((provider, at)) = signature.get("provider").and_then(|tree| Some((tree.text()?, tree.at)))
+        else {
+            continue;
+        };
+        let Ok(Some(known)) = catalogue::get(provider) else { continue };
+        if known.checked.kind == Evidence::Unconfirmed {
+            findings.warn(
+                "unconfirmed-provider",
+                at,
+                format!(
+                    "policy {name:?}: nothing that can be cited confirms how {provider} authenticates its deliveries; try \
+                     it with `\"mode\": \"report\"` first"
+                ),
+            );
         }
     }
 }
