@@ -2,6 +2,7 @@
 //!
 //! Responsible for nothing else: `doctor` has a folder of its own.
 
+pub(crate) mod addresses;
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod manual;

@@ -2,6 +2,7 @@
 //!
 //! Responsible for what goes out and for reading what comes back.
 
+pub(crate) mod fetch;
 pub(crate) mod outcome;
 pub(crate) mod sender;
 pub(crate) mod signer;

@@ -11,7 +11,7 @@ mod input;
 mod judge;
 mod output;
 
-use crate::cmd::{check, explain, manual, messages, providers, sign, smoke_test};
+use crate::cmd::{addresses, check, explain, manual, messages, providers, sign, smoke_test};
 use crate::output::terminal::{self, Answer, Failure};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
@@ -34,6 +34,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Show the catalogue of providers, or all about one of them
     Providers(providers::ProvidersArguments),
+    /// Print the addresses that a provider publishes, for `allow`, or say what a configuration lacks of them
+    Addresses(addresses::AddressesArguments),
     /// Make a delivery as a provider would send it: a curl command, or sent at once
     Sign(sign::SignArguments),
     /// Send one good and many bad deliveries for every policy to a running gateway: does it do what it should?
@@ -55,6 +57,7 @@ impl Command {
             Self::Explain(arguments) => explain::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),
             Self::Providers(arguments) => arguments.run(),
+            Self::Addresses(arguments) => arguments.run(),
             Self::Sign(arguments) => sign::run(arguments),
             Self::Try(arguments) => smoke_test::run(arguments),
             Self::Messages(arguments) => messages::run(arguments),

@@ -4,6 +4,7 @@ use crate::program::{Run, file, run};
 use serde_json::Value;
 
 const ENVOY: &str = include_str!("../../envoy/standalone/envoy.yaml");
+const FEEDS: &str = include_str!("../../envoy/feeds/envoy.yaml");
 const ETCD: &str = include_str!("../../envoy/etcd/envoy.yaml");
 const WASM_PLUGIN: &str = include_str!("../../envoy/istio/wasmplugin.yaml");
 const BUFFER_BEHIND: &str = include_str!("../../envoy/istio/buffer-behind.yaml");
@@ -216,6 +217,27 @@ fn every_warning_has_its_code_and_its_line() {
             "address-alone 3",
         ),
         (
+            "a feed alone",
+            r#"{"feeds": {"github": {"cluster": "c"}}, "policies": [{"name": "a", "match": {"path": "/a"},
+"require": {"source_ip": {"allow": [{"feed": "github"}]}}}]}"#
+                .to_owned(),
+            "address-alone 2",
+        ),
+        (
+            "addresses that a feed would keep",
+            policy(
+                r#""require": {"source_ip": {"allow": ["3.18.12.63"]}, "signature": {"provider": "stripe", "secrets": [{"env": "A"}]}}"#,
+            ),
+            "addresses-by-hand 3",
+        ),
+        (
+            "private addresses are nobody's feed",
+            policy(
+                r#""require": {"source_ip": {"allow": ["10.1.2.3"]}, "signature": {"provider": "stripe", "secrets": [{"env": "A"}]}}"#,
+            ),
+            "",
+        ),
+        (
             "address alone in a branch",
             policy(
                 r#""require": {"any_of": [{"source_ip": {"allow": ["192.30.252.0/22"]}}, {"token": {"bearer": true, "secrets": [{"env": "A"}]}}]}"#,
@@ -397,6 +419,21 @@ fn what_surrounds_a_configuration_is_looked_at() {
             ),
             &[("memory-cluster", "  - name: etcd")],
         ),
+        (
+            "no cluster of a feed",
+            with(
+                ENVOY,
+                "\"policies\": [",
+                "\"feeds\": {\"github\": {\"cluster\": \"hub\"}}, \"policies\": [",
+            ),
+            &[("feed-unused", "\"feeds\""), ("feed-cluster", "\"feeds\"")],
+        ),
+        (
+            "a cluster of a feed that verifies nothing",
+            with(FEEDS, "            trusted_ca: {filename: /etc/ssl/certs/ca-certificates.crt}\n", ""),
+            &[("feed-cluster", "  - name: api_github_com")],
+        ),
+        ("the feeds' clusters", FEEDS.to_owned(), &[]),
         ("the memory's cluster", ETCD.to_owned(), &[]),
         ("Istio alone", WASM_PLUGIN.to_owned(), &[("buffer-missing", "  hold_request_head: false")]),
         ("Istio, buffer", format!("{WASM_PLUGIN}---\n{BUFFER_BEHIND}"), &[]),

@@ -8,6 +8,7 @@
     reason = "what does not work must fail the test loudly"
 )]
 
+mod addresses;
 mod capture;
 mod check;
 mod check_native;

@@ -74,3 +74,13 @@ fn every_warning_is_in_the_table() {
         }
     }
 }
+
+#[test]
+fn addresses() {
+    let github = r#"{"hooks": ["192.30.252.0/22", "185.199.108.0/22"], "web": ["10.0.0.0/8"]}"#;
+    let guard = "{\n  \"policies\": [\n    {\n      \"name\": \"github\",\n      \"match\": {\"path\": \"/hooks/github\"},\n      \"require\": {\n        \"source_ip\": {\"allow\": [\"192.30.252.0/22\", \"192.0.2.7\"]}\n      }\n    }\n  ]\n}\n";
+    let files = [("github.json", github), ("guard.json", guard)];
+    holds("readme-addresses", "webhook-guard addresses github --file github.json --against", &files, 1);
+    let printed = sessions("webhook-guard addresses github --file github.json");
+    assert_eq!(printed.len(), 2, "the page shows both");
+}

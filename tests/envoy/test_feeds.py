@@ -1,19 +1,19 @@
 """Address feeds through a real Envoy and a provider with TLS: what is taken, what is not and why, and who is let in."""
 
 import json
-import re
 import threading
 import time
 from functools import partial
 
 import pytest
 
-from harness import client
+from harness import client, shipped, signer
 from harness.client import Request
 from harness.envoy import Envoy, bootstrap
 from harness.feed_server import HOST, FeedServer, chunked, respond
 from harness.gateway import Gateway
 from harness.load import Load
+from harness.upstream import Upstream
 
 HERE = "127.0.0.0/8"
 TAGS = [{"tag_name": name, "regex": rf"(\b{name}=\.=(.*?);\.;)"} for name in ("feed", "policy", "verdict", "reason")]
@@ -263,6 +263,33 @@ def test_a_list_is_kept_when_the_configuration_is_loaded_anew(server):
             until(lambda: status(gateway, "/more") == 200)
         assert load.statuses.keys() == {200}
         assert len(server.requests) == asked, "a list that is an hour young is not fetched again"
+
+
+def test_the_shipped_file_follows_two_providers(tmp_path):
+    secret = "a-secret-of-the-test-of-the-feeds"
+    env = {"GITHUB_WEBHOOK_SECRET": secret, "STRIPE_WEBHOOK_SECRET": secret}
+    (tmp_path / "stripe").mkdir()
+    with FeedServer(tmp_path, host="api.github.com") as github, FeedServer(tmp_path / "stripe", host="stripe.com") as stripe:
+        github.answers["/meta"] = respond(hooks(HERE))
+        stripe.answers["/files/ips/ips_webhooks.json"] = respond(b'{"WEBHOOKS": ["192.0.2.1"]}')
+
+        def envoy(port: int) -> dict:
+            config = shipped.load("feeds/envoy.yaml", port, api_github_com=github.port, stripe_com=stripe.port)
+            for cluster, server in zip(config["static_resources"]["clusters"][1:], (github, stripe)):
+                context = cluster["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"]
+                context["trusted_ca"]["filename"] = str(server.authority.file)
+            return config
+
+        def delivery(body: bytes = b"{}") -> Request:
+            return Request(b"/flexdeploy/webhooks/v1/github", signer.github(secret, body), body)
+
+        with Upstream() as upstream, Envoy(envoy(upstream.port), env=env) as running:
+            until(lambda: client.h1_length(running.port, delivery()).status == 200, what=running.tail())
+            unsigned = Request(b"/flexdeploy/webhooks/v1/github", [], b"{}")
+            elsewhere = Request(b"/flexdeploy/webhooks/v1/stripe", [], b"{}")
+            assert client.h1_length(running.port, unsigned).status == 401
+            until(lambda: running.metric("webhook_guard_feed_prefixes", feed="stripe") == 1)
+            assert client.h1_length(running.port, elsewhere).status == 403
 
 
 def many(count: int, of: int) -> bytes:

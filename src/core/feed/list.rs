@@ -9,10 +9,10 @@
 //! All numbers are big-endian.
 
 use crate::request::Millis;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const MAGIC: [u8; 4] = *b"wgf1";
 const HEAD: usize = 20;
@@ -235,6 +235,21 @@ impl List {
         self.split().1.as_chunks().0
     }
 
+    /// Its networks, in as few prefixes as can be: those of IPv4 first, each family in order.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let v4 = self.v4().iter().map(|[a, b, c, d, e, f, g, h]| {
+            (Ipv4Addr::from([*a, *b, *c, *d]), Ipv4Addr::from([*e, *f, *g, *h]))
+        });
+        let v4 = v4.flat_map(|(first, last)| Ipv4Subnets::new(first, last, 0)).map(IpNet::V4);
+        let v6 = self.v6().iter().map(|range| {
+            let (first, last) = range.split_at(16);
+            let address = |half: &[u8]| Ipv6Addr::from(<[u8; 16]>::try_from(half).unwrap_or_default());
+            (address(first), address(last))
+        });
+        let v6 = v6.flat_map(|(first, last)| Ipv6Subnets::new(first, last, 0)).map(IpNet::V6);
+        v4.chain(v6)
+    }
+
     /// Whether the address is on the list. An IPv4-mapped address is the IPv4 address that it stands for.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -346,6 +361,20 @@ mod tests {
         ] {
             assert_eq!(list.covers(&network.parse().unwrap()), is_covered, "{network}");
         }
+    }
+
+    #[test]
+    fn a_list_tells_its_networks_in_as_few_prefixes_as_can_be() {
+        let list = list(&[
+            "10.128.0.0/9",
+            "10.0.0.0/9",
+            "192.0.2.1/32",
+            "2001:db8::/33",
+            "2001:db8:8000::/33",
+            "::1/128",
+        ]);
+        let told: Vec<String> = list.networks().map(|network| network.to_string()).collect();
+        assert_eq!(told, ["10.0.0.0/8", "192.0.2.1/32", "::1/128", "2001:db8::/32"]);
     }
 
     #[test]

@@ -32,6 +32,50 @@ pub(super) fn look_around(plugin: &Plugin, files: &[File], findings: &mut Findin
     hold(plugin, around, files, findings);
     variables(plugin, around, findings);
     memory(plugin, files, findings);
+    feeds(plugin, files, findings);
+}
+
+/// Every cluster of these files.
+fn clusters(files: &[File]) -> Vec<&Tree> {
+    let documents = files.iter().flat_map(|file| &file.documents);
+    let lists = documents.flat_map(Tree::all).filter_map(|tree| tree.get("clusters"));
+    lists.flat_map(Tree::items).collect()
+}
+
+/// Whether the clusters through which feeds are fetched are there, and verify whom they ask. Where no file has clusters, a
+/// control plane has them.
+fn feeds(plugin: &Plugin, files: &[File], findings: &mut Findings<'_>) {
+    let clusters = clusters(files);
+    let Some(Kind::Object(feeds)) =
+        plugin.tree.as_ref().and_then(|tree| tree.get("feeds")).map(|tree| &tree.value)
+    else {
+        return;
+    };
+    for (name, _, feed) in feeds.iter().filter(|_| !clusters.is_empty()) {
+        let Some((at, text)) = feed.get("cluster").and_then(|tree| Some((tree.at, tree.text()?))) else {
+            continue;
+        };
+        let found = clusters.iter().find(|cluster| cluster.get("name").and_then(Tree::text) == Some(text));
+        match found {
+            None => {
+                let complaint = format!(
+                    "no cluster {text:?} is among these files: the feed {name:?} would never be fetched"
+                );
+                findings.warn("feed-cluster", at, complaint);
+            }
+            Some(cluster)
+                if cluster.all().iter().all(|tree| {
+                    tree.get("trusted_ca").is_none() && tree.get("system_root_certs").is_none()
+                }) =>
+            {
+                let complaint = format!(
+                    "the cluster {text:?} verifies no certificate: whoever answers in the name of the feed {name:?} chooses who is let in"
+                );
+                findings.warn("feed-cluster", cluster.at, complaint);
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 /// Whether the cluster through which an etcd is asked is there, and speaks HTTP/2. Where no file has clusters, a control
@@ -39,9 +83,7 @@ pub(super) fn look_around(plugin: &Plugin, files: &[File], findings: &mut Findin
 fn memory(plugin: &Plugin, files: &[File], findings: &mut Findings<'_>) {
     let name = plugin.tree.as_ref().and_then(|tree| tree.path(&["memory", "etcd", "cluster"]));
     let Some((name, text)) = name.and_then(|name| Some((name, name.text()?))) else { return };
-    let documents = files.iter().flat_map(|file| &file.documents);
-    let lists = documents.flat_map(Tree::all).filter_map(|tree| tree.get("clusters"));
-    let clusters: Vec<&Tree> = lists.flat_map(Tree::items).collect();
+    let clusters = clusters(files);
     if clusters.is_empty() {
         return;
     }

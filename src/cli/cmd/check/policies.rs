@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use webhook_guard_core::catalogue::{self, Evidence, Way};
+use webhook_guard_core::feed::catalogue::{self as feeds, Known};
 
 /// The defaults of `window_seconds` and `tolerance_seconds`.
 const DEFAULT_WINDOW: u64 = 86_400;
@@ -33,6 +34,7 @@ pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Fin
             );
         }
         replays(policy, name, requirement, findings);
+        kept_by_hand(name, requirement, findings);
         unconfirmed(name, requirement, findings);
         let mut own = BTreeMap::new();
         for secret in secrets(requirement) {
@@ -45,6 +47,30 @@ pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Fin
             own.insert(identity, name);
         }
         seen.extend(own);
+    }
+}
+
+/// Whether addresses are written down that a feed of the catalogue would keep.
+fn kept_by_hand(name: &str, requirement: &Tree, findings: &mut Findings<'_>) {
+    let all = requirement.all();
+    let providers = all.iter().filter_map(|tree| tree.get("signature")?.get("provider")?.text());
+    let providers: Vec<&str> = providers.collect();
+    let sends = |feed: &Known| feed.providers.iter().any(|one| providers.contains(&one.as_str()));
+    let Some(feed) = feeds::all().filter_map(Result::ok).find(sends) else { return };
+    let lists = all.iter().filter_map(|tree| tree.get("source_ip")?.get("allow"));
+    for allow in lists.filter(|allow| allow.items().iter().all(|entry| entry.get("feed").is_none())) {
+        if allow.items().iter().any(is_public) {
+            let what = match feed.definition.format {
+                Some(_) => "which would follow the provider's list",
+                None => "which has the provider's page",
+            };
+            let feed = feed.name;
+            let text = format!(
+                "policy {name:?} has addresses that somebody must keep: `feeds` has {feed:?}, {what}; \
+                 `webhook-guard addresses {feed} --against FILE` says what has changed"
+            );
+            findings.warn("addresses-by-hand", allow.at, text);
+        }
     }
 }
 
@@ -178,6 +204,10 @@ fn address_alone(requirement: &Tree) -> bool {
 
 /// Whether an entry of an address list reaches beyond private networks (RFC 1918, RFC 4193) and this machine.
 fn is_public(entry: &Tree) -> bool {
+    // A feed is what a provider sends from, for any of its customers.
+    if entry.get("feed").is_some() {
+        return true;
+    }
     let text = entry.text().unwrap_or_default();
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     let private = [
