@@ -22,7 +22,9 @@ def table() -> str:
     for name, block in blocks.items():
         source = blocks[block["same_as"]] if "same_as" in block else block
         handshake = "answered" if "handshake" in block or "handshake" in source else ""
-        time = "signed" if "timestamp" in source.get("scheme", {}) else ""
+        scheme = source.get("scheme", {})
+        is_timed = "timestamp" in scheme or {"exp", "iat"} & set(scheme.get("jwt", {}).get("required", []))
+        time = "signed" if is_timed else ""
         rows.append(f"| [{block['title']}]({block['documentation']}) | `{name}` | {checks(source)} | {time} | {handshake} | {checked(block['checked'])} |")
     return "\n".join(rows) + "\n"
 
@@ -35,6 +37,8 @@ def checks(block: dict) -> str:
     if "token" in block:
         ((kind, value),) = block["token"].items()
         return f"token in `{value}`" if kind == "header" else f"token, {kind.capitalize()}"
+    if jwt := block["scheme"].get("jwt"):
+        return f"JWT, `{block['scheme']['algorithm']}` in `{jwt['header']}`"
     fields = block["scheme"]["signature"]
     first = fields[0] if isinstance(fields, list) else fields
     return f"`{block['scheme']['algorithm']}` in `{first.get('header') or first.get('query')}`"

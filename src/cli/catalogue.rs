@@ -60,11 +60,12 @@ pub(crate) fn checks(provider: &Provider) -> String {
 /// What a scheme checks, in a few words.
 pub(crate) fn signed(scheme: &Value) -> String {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let fields = match scheme.get("signature") {
+    let fields = match scheme.get("signature").or_else(|| scheme.get("jwt")) {
         Some(Value::Array(list)) => list.first(),
         other => other,
     };
+    let kind = if scheme.get("jwt").is_some() { "JWT, " } else { "" };
     let place = ["header", "query", "json"].iter().find_map(|key| text(fields?, key));
     let algorithm = text(scheme, "algorithm").unwrap_or_default();
-    format!("{algorithm} in {}", place.unwrap_or_default())
+    format!("{kind}{algorithm} in {}", place.unwrap_or_default())
 }

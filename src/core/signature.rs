@@ -8,6 +8,7 @@ pub mod field;
 pub mod form;
 pub mod hmac;
 pub mod json_pointer;
+pub mod jwt;
 pub mod key;
 mod key_form;
 pub mod public_key;
@@ -28,6 +29,7 @@ use crate::signature::field::{Field, Found};
 use crate::signature::form::Form;
 use crate::signature::hmac::BodyDigest;
 use crate::signature::json_pointer::{Answer, Search};
+use crate::signature::jwt::Times;
 use crate::signature::key::{Key, Tag};
 use crate::signature::public_key::Verification;
 use crate::signature::public_url::PublicUrl;
@@ -65,7 +67,14 @@ impl SignatureCheck {
     /// The reason, when the headers alone settle that the signature cannot hold.
     pub fn begin(self: &Arc<Self>, facts: &Facts<'_>) -> Result<Running, Reason> {
         let scheme = &self.scheme;
-        let claims = self.claims(facts)?;
+        let token = match &scheme.jwt {
+            Some(jwt) => Some(jwt.read(facts, scheme.algorithm, self.public_url.as_ref())?),
+            None => None,
+        };
+        let claims = match &token {
+            Some(token) => Claims::List(vec![token.signature.clone()]),
+            None => self.claims(facts)?,
+        };
         let mut later = Vec::new();
         for (index, field) in scheme.signature.iter().enumerate() {
             later.extend(field.search().map(|search| (search, Later::Claims(index))));
@@ -82,6 +91,8 @@ impl SignatureCheck {
         for equality in &scheme.require {
             digests.extend(equality.begin(facts)?);
         }
+        let digest = token.as_ref().and_then(|token| token.body);
+        digests.extend(digest.map(|digest| (BodyDigest::default(), digest)));
         if let Some(field) = &scheme.delivery_id {
             later.extend(field.search().map(|search| (search, Later::DeliveryId)));
         }
@@ -98,7 +109,10 @@ impl SignatureCheck {
             has_exact_paths: self.has_exact_paths,
             secret: None,
         };
-        let Rendered { before, after, seam } = scheme.signed.render(&values)?;
+        let Rendered { mut before, after, seam } = scheme.signed.render(&values)?;
+        if let Some(token) = &token {
+            before.clone_from(&token.content);
+        }
         if let Claims::WrongLength = claims {
             // Only now: the reason does not depend on how a claim is wrong.
             return Err(Reason::SignatureMismatch);
@@ -119,6 +133,7 @@ impl SignatureCheck {
             public: None,
             claims,
             sent,
+            times: token.map(|token| token.times),
             digests,
             later,
             content: (scheme.signed.body() == Body::Digest).then(Box::default),
@@ -284,6 +299,8 @@ pub struct Running {
     claims: Vec<Vec<u8>>,
     /// When the sender says that it signed, where the headers say so.
     sent: Option<Millis>,
+    /// The times of a token.
+    times: Option<Times>,
     digests: Vec<(BodyDigest, [u8; 32])>,
     later: Vec<(Search, Later)>,
     /// The digest of the body, where that is what is signed.
@@ -484,6 +501,9 @@ impl Running {
         if let (Some(sent), Some(freshness)) = (self.sent, &check.scheme.freshness) {
             time = freshness.admit(sent, end.now);
         }
+        if let (Some(times), Some(jwt)) = (self.times, &check.scheme.jwt) {
+            time = jwt.admit(times, end.now);
+        }
         if check.scheme.signed.body() == Body::Form {
             let form = end.body.and_then(Form::read).ok_or(Reason::SignatureMalformed)?;
             // Decoded only now, so that only now a NUL can be seen.
@@ -512,7 +532,9 @@ impl Running {
         let secret = signer.ok_or(Reason::SignatureMismatch)?;
         time?;
         if !digests.into_iter().all(|(digest, claimed)| equal(&digest.finish(), &claimed)) {
-            return Err(Reason::RequirementNotMet);
+            // Of a token the digest is what it signs.
+            let is_token = check.scheme.jwt.is_some();
+            return Err(if is_token { Reason::SignatureMismatch } else { Reason::RequirementNotMet });
         }
         let secret_id = check.secrets.get(secret).and_then(|secret| secret.id.clone());
         let name = name.map(|name| {

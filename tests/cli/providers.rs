@@ -121,6 +121,10 @@ fn a_page_has_everything_about_a_provider() {
         ),
         ("nexus", &["unconfirmed: nothing that can be cited"]),
         ("paystack", &["52.31.139.75, 52.49.173.169"]),
+        (
+            "netlify",
+            &["JWT, hmac-sha256 in x-webhook-signature", "none: a delivery can be replayed", "\"jwt\": {"],
+        ),
         ("gocardless", &["\"deny_status\": { \"signature_mismatch\": 498 }"]),
         ("twilio", &["\"public_url\": \"https://hooks.example.com/hooks/twilio\""]),
     ] {

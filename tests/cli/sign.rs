@@ -2,7 +2,7 @@
 //! vectors, most of them made by the providers or their libraries.
 
 use crate::program::{Run, file, run};
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +12,8 @@ use std::process::Command;
 use std::thread;
 use std::time::UNIX_EPOCH;
 use time::OffsetDateTime;
+use webhook_guard_core::signature::hmac::HmacKind;
+use webhook_guard_core::signature::key::Algorithm;
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors");
 const KEY: &str = "sign-test-key-0000001";
@@ -171,6 +173,7 @@ fn every_provider_is_signed_for_as_its_vectors_say() {
                 .filter_map(|field| field["header"].as_str().map(str::to_owned))
                 .collect();
             made.push("authorization".to_owned());
+            made.extend(scheme["jwt"]["header"].as_str().map(str::to_owned));
             for (header, value) in vector["headers"].as_object().unwrap() {
                 let is_made = made.iter().any(|one| header.eq_ignore_ascii_case(one));
                 let is_signed = scheme["signed"]
@@ -218,6 +221,14 @@ fn every_provider_is_signed_for_as_its_vectors_say() {
                 presents(name, &layout["token"], headers, &sent);
                 continue;
             }
+            if scheme["jwt"].is_object() {
+                let header = scheme["jwt"]["header"].as_str().unwrap();
+                let [ours, theirs] =
+                    [sent.header(header).unwrap().to_owned(), items(&scheme["jwt"], headers, None).remove(0)];
+                let prefix = scheme["jwt"]["prefix"].as_str().unwrap_or_default();
+                same_token(name, secret, &scheme["jwt"], ours.strip_prefix(prefix).unwrap(), &theirs);
+                continue;
+            }
             let first = &fields(&scheme["signature"])[0];
             let ours = serde_json::to_value(
                 sent.headers.iter().cloned().collect::<std::collections::BTreeMap<String, String>>(),
@@ -256,6 +267,31 @@ fn every_provider_is_signed_for_as_its_vectors_say() {
 /// Box writes an offset, Twitch nanoseconds, Scalr a date of its own: another text, and so another signature. That the core
 /// accepts ours must do.
 const OTHERWISE: [&str; 5] = ["box-emoji", "box-secondary", "scalr-valid", "twitch-event", "twitch-no-body"];
+
+/// Two tokens that say the same of the body and the URL, and have what must be there; ours is signed with HMAC-SHA256.
+fn same_token(name: &str, secret: &str, jwt: &Value, ours: &str, theirs: &str) {
+    let claims = |token: &str| -> Value {
+        let payload = token.split('.').nth(1).unwrap();
+        serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
+    };
+    let (one, other) = (claims(ours), claims(theirs));
+    for digest in ["body_sha256", "url_sha256"] {
+        let claim = jwt[digest]["claim"].as_str().unwrap_or("none");
+        let text = |claims: &Value| claims[claim].as_str().map(|text| text.trim_end_matches('=').to_owned());
+        // Where there is no body, a sender may say so by its digest.
+        if !one[claim].is_null() {
+            assert_eq!(text(&one), text(&other), "{name}: {claim}");
+        }
+    }
+    for claim in jwt["required"].as_array().into_iter().flatten() {
+        assert!(!one[claim.as_str().unwrap()].is_null(), "{name}: {claim} is not in {one}");
+    }
+    assert!(jwt["issuer"].is_null() || one["iss"] == jwt["issuer"], "{name}: {one}");
+    let (content, tag) = ours.rsplit_once('.').unwrap();
+    let key = Algorithm::Hmac(HmacKind::Sha256).key(secret.as_bytes()).unwrap();
+    let expected = key.start(content.as_bytes()).unwrap().finish();
+    assert_eq!(BASE64URL_NOPAD.decode(tag.as_bytes()).unwrap(), expected, "{name}");
+}
 
 /// The token is where the vector has it.
 fn presents(name: &str, token: &Value, headers: &Value, sent: &Sent) {

@@ -192,7 +192,7 @@ fn the_good_ones_name_every_provider_and_every_key() {
                 mode max_body_bytes content_types content_encodings forward token identity remove_headers deny_status \
                 source_ip allow deny query header bearer basic username secrets signature provider scheme \
                 tolerance_seconds public_url env key value sha256 id not_before not_after algorithm encoding timestamp \
-                unit future_seconds delivery_id signed secret split index repeated equals equals_body_sha256 any_of all_of"
+                unit future_seconds delivery_id signed secret split index repeated jwt body_sha256 url_sha256 claim required issuer audience equals equals_body_sha256 any_of all_of"
         .split_whitespace()
     {
         assert!(words.contains(key), "the key {key} is in no good configuration");

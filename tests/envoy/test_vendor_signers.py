@@ -6,7 +6,7 @@ accept it before Envoy is asked. Either way it is the vendor's code, not ours, t
 
 import hashlib
 import time
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -28,7 +28,7 @@ PUBLIC_URL = "https://hooks.example.com"
 KEY = hashlib.sha256(b"a key of 32 bytes").digest()
 WHSEC = signer.svix_secret(KEY)
 P256 = ec.generate_private_key(ec.SECP256R1())
-PLAIN = "a-secret-of-this-test-0b8e"
+PLAIN = "a-secret-of-this-test-0b8e-7f31c2"
 ID = "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"
 
 
@@ -247,10 +247,27 @@ def liveblocks(body: str) -> dict:
     return headers
 
 
+def livekit(body: str) -> dict:
+    from livekit.api import TokenVerifier, WebhookReceiver
+    digest = b64encode(hashlib.sha256(body.encode()).digest()).decode()
+    token = _token({"iss": "APIkey", "nbf": signer.now(), "exp": signer.now() + 60, "sha256": digest})
+    WebhookReceiver(TokenVerifier("APIkey", PLAIN)).receive(body, token)
+    return {"Authorization": token}
+
+
 def mailtrap(body: str) -> dict:
     from mailtrap.webhooks import verify_signature
     assert verify_signature(body, _hex(body), PLAIN)
     return {"Mailtrap-Signature": _hex(body)}
+
+
+def messagebird(body: str) -> dict:
+    from messagebird.request_validator import RequestValidator
+    url = f"{PUBLIC_URL}/messagebird"
+    digests = {"url_hash": hashlib.sha256(url.encode()).hexdigest(), "payload_hash": hashlib.sha256(body.encode()).hexdigest()}
+    token = _token({"iss": "MessageBird", "nbf": signer.now(), "exp": signer.now() + 60, "jti": ID, **digests})
+    RequestValidator(PLAIN).validate_signature(token, url, body.encode())
+    return {"MessageBird-Signature-JWT": token}
 
 
 def orb(body: str) -> dict:
@@ -267,6 +284,15 @@ def plivo_v2(body: str) -> dict:
     tag = b64encode(signer.mac(PLAIN, f"{url}{ID}")).decode()
     assert validate_signature(url, ID, tag, PLAIN)
     return {"X-Plivo-Signature-V2": tag, "X-Plivo-Signature-V2-Nonce": ID}
+
+
+def qstash(body: str) -> dict:
+    from qstash import Receiver
+    url, now = f"{PUBLIC_URL}/qstash", signer.now()
+    digest = urlsafe_b64encode(hashlib.sha256(body.encode()).digest()).decode()
+    token = _token({"iss": "Upstash", "sub": url, "iat": now, "nbf": now, "exp": now + 60, "jti": ID, "body": digest})
+    Receiver(PLAIN, "the next signing key").verify(signature=token, body=body, url=url)
+    return {"Upstash-Signature": token}
 
 
 def razorpay(body: str) -> dict:
@@ -320,6 +346,14 @@ def terra(body: str) -> dict:
     header = _like_stripe(body)
     assert verify_terra_webhook_signature(body, header, PLAIN)
     return {"terra-signature": header}
+
+
+def vonage(body: str) -> dict:
+    from vonage_jwt.verify_jwt import verify_signature
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    token = _token({"iss": "Vonage", "iat": signer.now(), "jti": ID, "payload_hash": digest})
+    assert verify_signature(token, PLAIN)
+    return {"Authorization": f"Bearer {token}"}
 
 
 def whop(body: str) -> dict:
@@ -393,6 +427,11 @@ def _like_stripe(body: str, by: str = "v1=") -> str:
     return f"t={stamp},{by}{_hex(f'{stamp}.{body}')}"
 
 
+def _token(claims: dict) -> str:
+    import jwt
+    return jwt.encode(claims, PLAIN, algorithm="HS256")
+
+
 @dataclass(frozen=True)
 class Vendor:
     sign: Callable[[str], dict]
@@ -423,7 +462,9 @@ VENDORS = {
     "imagekit": Vendor(imagekit),
     "increase": Vendor(increase),
     "liveblocks": Vendor(liveblocks, WHSEC, body='{"type": "userEntered", "data": {"numActiveUsers": 12}}'),
+    "livekit": Vendor(livekit, body='{"event": "room_finished", "id": "EV_12"}'),
     "mailtrap": Vendor(mailtrap),
+    "messagebird": Vendor(messagebird, public_url=PUBLIC_URL),
     "modern_treasury": Vendor(modern_treasury),
     "mollie": Vendor(mollie),
     "orb": Vendor(orb),
@@ -432,6 +473,7 @@ VENDORS = {
     "polar": Vendor(polar, WHSEC),
     "polar_text": Vendor(polar_text),
     "pusher": Vendor(pusher),
+    "qstash": Vendor(qstash),
     "razorpay": Vendor(razorpay),
     "replicate": Vendor(replicate, WHSEC),
     "resend": Vendor(resend, WHSEC),
@@ -450,6 +492,7 @@ VENDORS = {
     "terra": Vendor(terra),
     "twilio": Vendor(twilio, body=urlencode(FORM), public_url=PUBLIC_URL),
     "viber": Vendor(viber),
+    "vonage": Vendor(vonage),
     "whop": Vendor(whop),
     "workos": Vendor(workos),
 }

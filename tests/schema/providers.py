@@ -26,8 +26,10 @@ def lists() -> dict[str, list[str]]:
     return {
         "provider": list(blocks),
         "token_provider": [name for name in blocks if name not in schemes],
-        "timed_provider": [name for name, scheme in schemes.items() if "timestamp" in scheme],
-        "url_provider": [name for name, scheme in schemes.items() if "{url" in scheme["signed"]],
+        "timed_provider": [name for name, scheme in schemes.items()
+                           if "timestamp" in scheme or "iat" in scheme.get("jwt", {}).get("required", [])],
+        "url_provider": [name for name, scheme in schemes.items()
+                         if "{url" in scheme.get("signed", "") or "url_sha256" in scheme.get("jwt", {})],
         "answering_provider": [name for name, shapes in handshakes.items() if '"verify_token"' not in shapes],
         "catalogue_feed": list(json.loads((ROOT / "src/core/feeds.json").read_text())),
         "verifying_provider": [name for name, shapes in handshakes.items() if '"verify_token"' in shapes],

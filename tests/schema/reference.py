@@ -21,6 +21,8 @@ BLOCKS = {
     "signature": "`signature`",
     "secret": "Secret",
     "scheme": "`scheme`",
+    "jwt": "`jwt`",
+    "digest_claim": "A claim that holds a digest",
     "field": "Field",
     "forward": "`forward`",
     "feed": "Feed",

@@ -26,7 +26,8 @@ from unittest import mock
 from urllib.parse import parse_qsl
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 DIRECTORY = Path(__file__).parent
 MADE = "with Python's hmac, hashlib and base64 from the description in the provider's documentation: nobody publishes a vector"
@@ -527,6 +528,52 @@ def fal(key: ed25519.Ed25519PrivateKey, body: bytes) -> Headers:
 
 
 provider("fal", fal, key=ed25519_hex, now=NOW, made=MADE_WITH_KEYS)
+
+# Senders of a JSON Web Token with the body's digest
+
+
+def jwt_part(value: dict | bytes) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def hs256(key: bytes, claims: dict) -> str:
+    content = f"{jwt_part({'alg': 'HS256', 'typ': 'JWT'})}.{jwt_part(claims)}"
+    return f"{content}.{jwt_part(mac(key, content))}"
+
+
+def es256(key: ec.EllipticCurvePrivateKey, claims: dict) -> str:
+    content = f"{jwt_part({'alg': 'ES256', 'typ': 'JWT', 'kid': UUID})}.{jwt_part(claims)}"
+    # By RFC 6979 it is the same signature each time.
+    r, s = decode_dss_signature(key.sign(content.encode(), ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
+    return f"{content}.{jwt_part(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def p256_pem(seed: str) -> tuple[str, ec.EllipticCurvePrivateKey]:
+    private = ec.derive_private_key(int.from_bytes(hashlib.sha256(seed.encode()).digest(), "big"), ec.SECP256R1())
+    pem = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode(), private
+
+
+def sha256_hex(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+provider("netlify", lambda key, body: {"X-Webhook-Signature": hs256(key, {"iss": "netlify", "sha256": sha256_hex(body)})})
+provider("vonage", lambda key, body: {"Authorization": "Bearer " + hs256(key, {
+    "iss": "Vonage", "iat": NOW, "jti": UUID, "payload_hash": sha256_hex(body), "api_key": "a1b2c3d4"})}, now=NOW)
+provider("livekit", lambda key, body: {"Authorization": hs256(key, {
+    "iss": "APIkey", "nbf": NOW, "exp": NOW + 300, "sha256": b64(hashlib.sha256(body).digest())})},
+         also={"Content-Type": "application/webhook+json"}, now=NOW)
+provider("qstash", lambda key, body: {"Upstash-Signature": hs256(key, {
+    "iss": "Upstash", "sub": URL, "iat": NOW, "nbf": NOW, "exp": NOW + 300, "jti": UUID,
+    "body": base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()})}, now=NOW)
+provider("fusionauth", lambda key, body: {"X-FusionAuth-Signature-JWT": hs256(key, {
+    "request_body_sha256": b64(hashlib.sha256(body).digest())})})
+provider("plaid", lambda key, body: {"Plaid-Verification": es256(key, {"iat": NOW, "request_body_sha256": sha256_hex(body)})},
+         key=p256_pem, made=MADE_WITH_KEYS, now=NOW)
+provider("monday", lambda key, body: {"Authorization": hs256(key, {"aud": URL, "iat": NOW, "exp": NOW + 300})}, now=NOW)
 
 # Standard Webhooks under other names
 

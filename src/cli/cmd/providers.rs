@@ -9,7 +9,7 @@ use crate::output::terminal::{Answer, Cell, Failure, Format, Table, Text, Tone};
 use clap::Args;
 use serde_json::{Value, json};
 use webhook_guard_core::catalogue::{Checked, Evidence, Provider, Timestamp};
-use webhook_guard_core::signature::template::Part;
+use webhook_guard_core::signature::Scheme;
 
 #[derive(Debug, Args)]
 pub(crate) struct ProvidersArguments {
@@ -102,8 +102,7 @@ fn variable(provider: &Provider) -> String {
 
 /// Whether the URL is part of what is signed, so that the gateway must be told how the provider writes it.
 fn signs_url(provider: &Provider) -> bool {
-    let signs = |part| provider.scheme().is_some_and(|scheme| scheme.signed.has(&part));
-    signs(Part::Url) || signs(Part::UrlNoQuery)
+    provider.scheme().is_some_and(Scheme::covers_url)
 }
 
 /// The URL as it would be entered at the provider.

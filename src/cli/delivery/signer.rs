@@ -4,7 +4,7 @@
 
 use crate::input::capture::Capture;
 use crate::judge::Circumstances;
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -16,13 +16,17 @@ use webhook_guard_core::secret::Fingerprint;
 use webhook_guard_core::signature::field::{Field, Place};
 use webhook_guard_core::signature::form::Form;
 use webhook_guard_core::signature::hmac::BodyDigest;
+use webhook_guard_core::signature::jwt::{Jwt, algorithm_name};
 use webhook_guard_core::signature::key::{Algorithm, Key};
+use webhook_guard_core::signature::public_url::Extent;
 use webhook_guard_core::signature::template::{Body, Rendered, Values};
 use webhook_guard_core::signature::timestamp::Unit;
 use webhook_guard_core::signature::{Expected, SignatureCheck};
 use webhook_guard_core::uri::{percent, query};
 
 /// The key and the token of someone who does not know the right one.
+/// For how many seconds a token that we write is valid, as MessageBird's are.
+const TOKEN_SECONDS: i64 = 60;
 const STRANGER: &str = "webhook-guard: a stranger's guess";
 
 /// What makes a token a wrong one, without a hint at the right one.
@@ -133,6 +137,9 @@ impl Signer<'_> {
     fn sign(&self, capture: &mut Capture, check: &SignatureCheck, hand: Hand) -> Result<(), String> {
         let scheme = &check.scheme;
         let key = self.key(check, hand)?;
+        if let Some(jwt) = &scheme.jwt {
+            return self.sign_token(capture, check, jwt, &key, hand);
+        }
         let timestamp =
             scheme.freshness.as_ref().map(|freshness| (freshness, written(freshness.unit, self.at)));
         // What sits in the body comes first: digests and the signature cover it.
@@ -200,6 +207,58 @@ impl Signer<'_> {
         }
         let field = scheme.signature.first().ok_or("the scheme has no place for a signature")?;
         write(capture, field, &scheme.encoding.encode(&tag))
+    }
+
+    /// Writes a token that says of the request what the sender's would.
+    fn sign_token(
+        &self,
+        capture: &mut Capture,
+        check: &SignatureCheck,
+        jwt: &Jwt,
+        key: &Key,
+        hand: Hand,
+    ) -> Result<(), String> {
+        let digest = |bytes: &[u8]| {
+            let mut digest = BodyDigest::default();
+            digest.update(bytes);
+            digest.finish()
+        };
+        let seconds = self.at.floor_to_second().0.div_euclid(1000);
+        let mut claims = serde_json::Map::new();
+        for name in &jwt.required {
+            let value = match &**name {
+                "exp" => Value::from(seconds.saturating_add(TOKEN_SECONDS)),
+                "iat" | "nbf" => Value::from(seconds),
+                _ => Value::from(self.delivery_id),
+            };
+            claims.insert(name.to_string(), value);
+        }
+        for (name, text) in [("iss", &jwt.issuer), ("aud", &jwt.audience)] {
+            claims.extend(text.as_ref().map(|text| (name.to_owned(), Value::from(&**text))));
+        }
+        if let Some(claim) = jwt.body.as_ref().filter(|_| !capture.body.is_empty()) {
+            let text = claim.encoding.encode(&digest(&capture.body));
+            claims.insert(claim.name.to_string(), Value::from(text));
+        }
+        if let (Some(claim), Some(url)) = (&jwt.url, &check.public_url) {
+            let headers = capture.headers();
+            let around =
+                Circumstances { source: None, client_certificate: None, route_policy: None, now: self.now };
+            let facts = around.facts(&headers, !capture.body.is_empty());
+            let url =
+                url.of(&facts, Extent::Whole).map_err(|_| "the URL is none of public_url".to_owned())?;
+            claims.insert(claim.name.to_string(), Value::from(claim.encoding.encode(&digest(&url))));
+        }
+        let name = algorithm_name(check.scheme.algorithm).ok_or("no token has this algorithm")?;
+        let header = serde_json::json!({ "alg": name, "typ": "JWT" });
+        let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let content = format!("{}.{}", part(&header), part(&Value::Object(claims)));
+        let mut tag =
+            key.start(content.as_bytes()).ok_or_else(|| only_the_provider(check.scheme.algorithm))?.finish();
+        if let Some(last) = tag.last_mut().filter(|_| hand == Hand::Slips) {
+            *last ^= 1;
+        }
+        write(capture, &jwt.place, &format!("{content}.{}", BASE64URL_NOPAD.encode(&tag)))
     }
 
     /// Writes the delivery's id, unless there is one already.

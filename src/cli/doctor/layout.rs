@@ -202,10 +202,10 @@ fn nameless(value: &Value) -> Value {
 
 fn summary(way: &Way, json: &Value) -> String {
     match way {
-        Way::Signed(..) => {
-            let content = json.get("signed").and_then(Value::as_str).unwrap_or_default();
-            format!("{}, over {content}", catalogue::signed(json))
-        }
+        Way::Signed(..) => match json.get("signed").and_then(Value::as_str) {
+            Some(content) => format!("{}, over {content}", catalogue::signed(json)),
+            None => catalogue::signed(json),
+        },
         Way::Token(place) => format!("a token {}", place_name(place)),
     }
 }

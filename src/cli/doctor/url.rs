@@ -28,7 +28,7 @@ pub(crate) fn is_signed(scheme: &Scheme) -> bool {
 
 /// Whether the scheme signs the whole URL, so that the gateway must know it.
 pub(crate) fn signs_base(scheme: &Scheme) -> bool {
-    scheme.signed.has(&Part::Url) || scheme.signed.has(&Part::UrlNoQuery)
+    scheme.covers_url()
 }
 
 /// The base that the request itself suggests, where none is given.

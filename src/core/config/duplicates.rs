@@ -12,8 +12,8 @@ use crate::policy::{Check, PolicyCheck};
 use crate::resubmit;
 use crate::signature::field::{Field, Place};
 use crate::signature::hmac::BodyDigest;
-use crate::signature::template::{Body, Part};
-use crate::signature::{Expected, Names, SignatureCheck};
+use crate::signature::template::Part;
+use crate::signature::{Names, SignatureCheck};
 use crate::vocabulary::{ConfigError, Node, Wrong};
 use std::sync::Arc;
 
@@ -80,8 +80,7 @@ fn needs_signature(requirement: &Requirement, leaves: &[PolicyCheck]) -> bool {
 /// Whether two deliveries of the scheme have two names.
 fn signs_what_names(node: &Node<'_>, check: &SignatureCheck, is_in_body: bool) -> Result<(), ConfigError> {
     let scheme = &check.scheme;
-    let has_digest = scheme.require.iter().any(|one| matches!(one.expected, Expected::BodyDigest(_)));
-    let signs_body = scheme.signed.body() != Body::Unsigned || has_digest;
+    let signs_body = scheme.covers_body();
     match (is_in_body, signs_body) {
         (true, false) => {
             Err(node.child("id").error(Wrong::Rule("a signature of the policy does not cover the body")))

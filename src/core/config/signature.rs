@@ -14,7 +14,6 @@ use crate::signature::field::Field;
 use crate::signature::key::{Algorithm, Key};
 use crate::signature::public_url::{Form as UrlForm, PublicUrl};
 use crate::signature::scheme::seconds;
-use crate::signature::template::{Body, Part};
 use crate::signature::{KeyForm, Scheme, SignatureCheck};
 use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use std::sync::Arc;
@@ -63,7 +62,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
     }
     let secrets = keys;
     let check = signature_check(&object, scheme, secrets, reader)?;
-    if check.scheme.signed.body() == Body::Unsigned && check.scheme.require.is_empty() {
+    if !check.scheme.covers_body() && check.scheme.require.is_empty() {
         reader.warn(&source, "body-not-signed", "the signature does not cover the body");
     }
     if check.scheme.signed.can_be_extended() {
@@ -120,12 +119,17 @@ fn signature_check(
     if let Some(node) = object.get("tolerance_seconds") {
         let seconds = seconds(&node)?;
         let unsigned = || node.error(Wrong::Rule("the scheme signs no time, so none can be relied on"));
-        scheme.freshness.as_mut().ok_or_else(unsigned)?.tolerance_seconds = seconds;
+        let of_token = scheme.jwt.as_mut().filter(|jwt| jwt.required.iter().any(|claim| &**claim == "iat"));
+        match (scheme.freshness.as_mut(), of_token) {
+            (Some(freshness), _) => freshness.tolerance_seconds = seconds,
+            (None, Some(jwt)) => jwt.tolerance_seconds = seconds,
+            (None, None) => return Err(unsigned()),
+        }
         if seconds > 3600 {
             reader.warn(&node, "long-tolerance", "a delivery can be replayed for more than an hour");
         }
     }
-    let signs_url = scheme.signed.has(&Part::Url) || scheme.signed.has(&Part::UrlNoQuery);
+    let signs_url = scheme.covers_url();
     let public_url = match (object.get("public_url"), signs_url) {
         (Some(node), true) => Some(public_url(&node, scheme.signed.url_touches_body(), reader)?),
         (Some(node), false) => return Err(node.error(Wrong::Rule("the scheme does not sign the URL"))),

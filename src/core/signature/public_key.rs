@@ -153,6 +153,13 @@ impl fmt::Debug for Verification {
     }
 }
 
+/// The DER of an ECDSA signature on P-256 that is written as its two scalars of 32 bytes (RFC 7518 3.4); nothing for one that
+/// is none.
+#[must_use]
+pub fn der_of_scalars(scalars: &[u8]) -> Option<Vec<u8>> {
+    Some(p256::ecdsa::Signature::from_slice(scalars).ok()?.to_der().as_bytes().to_vec())
+}
+
 /// The DER inside a PEM text (RFC 7468), whatever its label.
 #[must_use]
 pub fn pem(text: &str) -> Option<Vec<u8>> {

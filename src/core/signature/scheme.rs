@@ -5,6 +5,7 @@
 
 use super::field::{Field, Place};
 use super::hmac::Encoding;
+use super::jwt::{Jwt, algorithm_name};
 use super::key::Algorithm;
 use super::key_form::KeyForm;
 use super::template::{Body, Part, SignedContent, TemplateError};
@@ -31,6 +32,8 @@ pub struct Scheme {
     pub delivery_id: Option<Field>,
     /// What must hold beside the signature.
     pub require: Vec<Equality>,
+    /// The token that is signed in place of the template, where the sender sends one.
+    pub jwt: Option<Jwt>,
 }
 
 /// An equality that must hold beside the signature: the place is there once and has the value.
@@ -74,8 +77,12 @@ impl Scheme {
             "signed",
             "secret",
             "require",
+            "jwt",
             "encoding",
         ])?;
+        if let Some(jwt) = object.get("jwt") {
+            return Self::parse_jwt(&object, &jwt).map(Some);
+        }
         if let Some(misplaced) = object.get("encoding") {
             node.report(misplaced.error(Wrong::Rule("belongs in `signature`")));
         }
@@ -122,8 +129,68 @@ impl Scheme {
             delivery_id,
             signed,
             require,
+            jwt: None,
         };
         Ok(Some((scheme, form)))
+    }
+
+    /// Reads a scheme whose signature is a token.
+    fn parse_jwt(object: &Object<'_>, node: &Node<'_>) -> Result<(Self, KeyForm), ConfigError> {
+        for key in ["signature", "timestamp", "signed", "require", "encoding"] {
+            if let Some(other) = object.get(key) {
+                return Err(
+                    other.error(Wrong::Rule("does not go with `jwt`, which says where all of it stands"))
+                );
+            }
+        }
+        let algorithm = object.required("algorithm")?;
+        let name = algorithm.choice(&Algorithm::NAMES)?;
+        if algorithm_name(name).is_none() {
+            return Err(algorithm.error(Wrong::Rule("is none of those that tokens have")));
+        }
+        let seconds_of = |key, default| object.get(key).map_or(Ok(default), |node| seconds(&node));
+        let (tolerance, future) = (seconds_of("tolerance_seconds", 300)?, seconds_of("future_seconds", 60)?);
+        let jwt = Jwt::parse(node, tolerance, future)?;
+        if let Some(node) =
+            object.get("tolerance_seconds").filter(|_| !jwt.required.iter().any(|one| &**one == "iat"))
+        {
+            return Err(node.error(Wrong::Rule("is the age of `iat`, so `required` must name it")));
+        }
+        let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| KeyForm::parse(&node))?;
+        let scheme = Self {
+            algorithm: name,
+            signature: vec![jwt.place.clone()],
+            encoding: Encoding::Base64Url,
+            signed: SignedContent::nothing(),
+            freshness: None,
+            delivery_id: object.get("delivery_id").map(|node| Field::parse(&node)).transpose()?,
+            require: Vec::new(),
+            jwt: Some(jwt),
+        };
+        Ok((scheme, form))
+    }
+
+    /// Whether the signature covers the body, by itself or by a digest.
+    #[must_use]
+    pub fn covers_body(&self) -> bool {
+        let has_digest = self.require.iter().any(|one| matches!(one.expected, Expected::BodyDigest(_)));
+        let jwt = self.jwt.as_ref().is_some_and(|jwt| jwt.body.is_some());
+        self.signed.body() != Body::Unsigned || has_digest || jwt
+    }
+
+    /// Whether the URL is signed, so that the gateway must be told how the sender writes it.
+    #[must_use]
+    pub fn covers_url(&self) -> bool {
+        let jwt = self.jwt.as_ref().is_some_and(|jwt| jwt.url.is_some());
+        self.signed.has(&Part::Url) || self.signed.has(&Part::UrlNoQuery) || jwt
+    }
+
+    /// For how many seconds a signed time admits a delivery, where the scheme has one. A token that expires says it itself:
+    /// then it is the default.
+    #[must_use]
+    pub fn admits_seconds(&self) -> Option<u32> {
+        let jwt = self.jwt.as_ref().filter(|jwt| jwt.has_time()).map(|jwt| jwt.tolerance_seconds);
+        self.freshness.as_ref().map(|freshness| freshness.tolerance_seconds).or(jwt)
     }
 }
 

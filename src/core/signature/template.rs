@@ -153,6 +153,11 @@ impl SignedContent {
         }
     }
 
+    /// The content of a scheme that signs something else than a template: nothing of its own.
+    pub(crate) const fn nothing() -> Self {
+        Self { before: Vec::new(), body: Body::Unsigned, after: Vec::new() }
+    }
+
     fn push(&mut self, part: Part) {
         if self.body != Body::Unsigned { self.after.push(part) } else { self.before.push(part) }
     }

@@ -38,6 +38,11 @@ impl Json {
         }
     }
 
+    /// Reads JSON text alone, such as somebody else's; nothing where it is none.
+    pub(crate) fn of_text(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
     /// The name of its type, with an article.
     pub(crate) const fn type_name(&self) -> &'static str {
         match self {

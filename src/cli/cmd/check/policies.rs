@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use webhook_guard_core::catalogue::{self, Evidence, Way};
 use webhook_guard_core::feed::catalogue::{self as feeds, Known};
+use webhook_guard_core::signature::Scheme;
 
 /// The defaults of `window_seconds` and `tolerance_seconds`.
 const DEFAULT_WINDOW: u64 = 86_400;
@@ -128,11 +129,13 @@ fn unconfirmed(name: &str, requirement: &Tree, findings: &mut Findings<'_>) {
 fn tolerance(signature: &Tree) -> Option<Option<u64>> {
     let signs = match (signature.get("provider"), signature.get("scheme")) {
         (Some(provider), _) => match catalogue::get(provider.text()?).ok()??.way {
-            Way::Signed(scheme, _) => {
-                scheme.freshness.map(|freshness| u64::from(freshness.tolerance_seconds))
-            }
+            Way::Signed(scheme, _) => scheme.admits_seconds().map(u64::from),
             Way::Token(_) => return None,
         },
+        (None, Some(scheme)) if scheme.get("jwt").is_some() => {
+            let (read, _) = Scheme::from_json(scheme.to_json().to_string().as_bytes()).ok()?;
+            read.admits_seconds().map(u64::from)
+        }
         (None, Some(scheme)) => scheme
             .get("timestamp")
             .map(|time| time.get("tolerance_seconds").and_then(number).unwrap_or(DEFAULT_TOLERANCE)),
