@@ -20,7 +20,7 @@ CONFIG = {"policies": [
         "source_ip": {"allow": ["127.0.0.0/8"]}, "token": {"query": "token", "secrets": [{"env": "TOKEN", "id": "t"}]}}},
 ]}
 # As Istio's bootstrap makes them of `extraStatTags`, beside the tags that Envoy finds by itself.
-ISTIO_TAGS = [{"tag_name": name, "regex": rf"({name}=\.=(.*?);\.;)"} for name in ("policy", "verdict", "reason", "secret_id", "outcome")]
+ISTIO_TAGS = [{"tag_name": name, "regex": rf"({name}=\.=(.*?);\.;)"} for name in ("policy", "verdict", "reason", "secret_id", "outcome", "feed")]
 SHIPPED = ["standalone/envoy.yaml", "flexdeploy/envoy.yaml"]
 REQUESTS = "webhook_guard_requests_total"
 
