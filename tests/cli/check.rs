@@ -293,6 +293,20 @@ fn every_warning_has_its_code_and_its_line() {
             "reused-secret 5",
         ),
         (
+            "the operator's key in two policies",
+            policy(
+                "\"require\": {\"signature\": {\"provider\": \"operator\", \"secrets\": [{\"env\": \"A\"}]}}},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"operator\", \"secrets\": [{\"env\": \"A\"}]}}",
+            ),
+            "",
+        ),
+        (
+            "the operator's key is a sender's",
+            policy(&slack(
+                "},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"operator\", \"secrets\": [{\"env\": \"A\"}]}}",
+            )),
+            "reused-secret 5",
+        ),
+        (
             "same value",
             policy(&slack(
                 "},\n{\"name\": \"b\", \"match\": {\"path\": \"/b\"},\n\"require\": {\"signature\": {\"provider\": \"slack\", \"secrets\": [{\"env\": \"B\"}]}}",

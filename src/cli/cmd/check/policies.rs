@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use webhook_guard_core::catalogue::{self, Evidence, Way};
 use webhook_guard_core::feed::catalogue::{self as feeds, Known};
+use webhook_guard_core::resubmit;
 use webhook_guard_core::signature::Scheme;
 
 /// The defaults of `window_seconds` and `tolerance_seconds`.
@@ -20,7 +21,8 @@ const DEFAULT_TOLERANCE: u64 = 300;
 pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Findings<'_>) {
     let Some(tree) = &plugin.tree else { return };
     let policies = tree.get("policies").map_or(&[][..], Tree::items);
-    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    // The operator's key is one for all policies; anyone else's is not to be that one.
+    let mut seen: BTreeMap<String, (&str, bool)> = BTreeMap::new();
     for policy in policies {
         let name = policy.get("name").and_then(Tree::text).unwrap_or("?");
         let Some(requirement) = policy.get("require") else { continue };
@@ -38,14 +40,16 @@ pub(super) fn look(plugin: &Plugin, named: &NamedSecrets<'_>, findings: &mut Fin
         kept_by_hand(name, requirement, findings);
         unconfirmed(name, requirement, findings);
         let mut own = BTreeMap::new();
-        for secret in secrets(requirement) {
+        for (secret, is_operators) in secrets(requirement) {
             let Some(identity) = identity(secret, named) else { continue };
-            if let Some(other) = seen.get(&identity) {
+            if let Some((other, was_operators)) = seen.get(&identity)
+                && !(is_operators && *was_operators)
+            {
                 let text =
                     format!("policy {name:?} has a secret of policy {other:?}: whoever knows it opens both");
                 findings.warn("reused-secret", secret.at, text);
             }
-            own.insert(identity, name);
+            own.insert(identity, (name, is_operators));
         }
         seen.extend(own);
     }
@@ -149,10 +153,15 @@ fn number(tree: &Tree) -> Option<u64> {
     tree.to_json().as_u64()
 }
 
-/// Everything in the `secrets` of a requirement.
-fn secrets(requirement: &Tree) -> Vec<&Tree> {
-    let all = requirement.all();
-    all.into_iter().filter_map(|tree| tree.get("secrets")).flat_map(Tree::items).collect()
+/// Everything in the `secrets` of a requirement, and whether it is a key of the operator.
+fn secrets(requirement: &Tree) -> Vec<(&Tree, bool)> {
+    let all = requirement.all().into_iter();
+    let checks = all.filter_map(|tree| Some((tree.get("secrets")?, is_of_operator(tree))));
+    checks.flat_map(|(list, is_operators)| list.items().iter().map(move |one| (one, is_operators))).collect()
+}
+
+fn is_of_operator(signature: &Tree) -> bool {
+    signature.get("provider").and_then(Tree::text) == Some(resubmit::PROVIDER)
 }
 
 /// What tells one secret from another: its value where it is known, else where it comes from.
