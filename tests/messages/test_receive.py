@@ -291,9 +291,9 @@ def test_a_search_finds_ids_words_and_beginnings(messages):
     def found(words: str, **more: str) -> list[str]:
         return [one["request_id"][0] for one in messages.messages(q=words, **more)]
 
-    for words, ids in [("deploy", "21"), ("deploy the", "1"), ("DEPLOYMENT", "2"), ("depl", "21"), ("release zoe", "1"), ("Zoë", "1"), ("22222222-bbbb", "2"),
-                       ("evt_1", "1"), ("22222222", "2"), ("slack", "2"), ("text plain", "3"), ("nothing", ""), ("-", ""), ("de", ""),
-                       ("deploy nothing", ""), ('" OR 1', ""), ("title*", "21")]:
+    for words, ids in [("deploy", "1"), ("deploy the", "1"), ("DEPLOYMENT", "2"), ("depl", ""), ("depl*", "21"), ("the depl*", "1"), ("release zoe", "1"), ("Zoë", "1"), ("22222222-bbbb", "2"),
+                       ("evt_1", "1"), ("22222222", "2"), ("slack", "2"), ("text plain", "3"), ("nothing", ""), ("-", ""), ("*", ""),
+                       ("deploy nothing", ""), ('" OR 1', ""), ("titl*", "21")]:
         assert "".join(found(words)) == ids, words
     assert found("deploy", verdict="allow") == [] and found("plain", policy="other", status="2xx") == ["3"]
     assert [one["request_id"][0] for one in messages.messages(path="/hooks/s")] == ["2"]

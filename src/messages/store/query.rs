@@ -14,12 +14,6 @@ use std::time::{Duration, Instant};
 /// How long a question may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long it may take to look for more than there are words for.
-const PATIENCE_FOR_MORE: Duration = Duration::from_millis(150);
-
-/// The shortest beginning of a word that is searched for.
-const LEAST_BEGINNING: usize = 3;
-
 /// How many messages a list has at most.
 pub(crate) const MOST_LISTED: u32 = 500;
 
@@ -130,30 +124,9 @@ pub(crate) fn open(path: &Path) -> Result<Reader, StoreError> {
 
 impl Reader {
     /// The messages that a filter leaves, the newest first; those after an id the oldest first.
-    ///
-    /// A word that is searched for is taken as it is. Only where that leaves room in the list is the last one taken for the
-    /// beginning of a word: all words that begin so are merged before the first is found, which is dear where many do.
     pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<Summary>, StoreError> {
+        let question = Question::new(self, filter)?;
         let limit = filter.limit.unwrap_or(50).clamp(1, MOST_LISTED);
-        let found = self.rows(Question::new(self, filter, false)?, filter, limit, PATIENCE)?;
-        let is_full = usize::try_from(limit).is_ok_and(|limit| found.len() >= limit);
-        let open = Question::new(self, filter, true)?;
-        if is_full || !open.is_open {
-            return Ok(found);
-        }
-        match self.rows(open, filter, limit, PATIENCE_FOR_MORE) {
-            Ok(more) if more.len() > found.len() => Ok(more),
-            _ => Ok(found),
-        }
-    }
-
-    fn rows(
-        &self,
-        question: Question,
-        filter: &Filter,
-        limit: u32,
-        patience: Duration,
-    ) -> Result<Vec<Summary>, StoreError> {
         let order = if filter.after.is_some() { "ASC" } else { "DESC" };
         let (table, id) = match question.is_search {
             true => ("search JOIN messages ON messages.id = search.rowid", "search.rowid"),
@@ -162,7 +135,7 @@ impl Reader {
         let terms = question.terms.join(" AND ").replace("{id}", id);
         let condition = if terms.is_empty() { String::new() } else { format!("WHERE {terms}") };
         let sql = format!("SELECT {COLUMNS} FROM {table} {condition} ORDER BY {id} {order} LIMIT {limit}");
-        self.patiently(patience, || {
+        self.patiently(|| {
             let mut statement = self.connection.prepare_cached(&sql)?;
             let rows = statement.query_map(params_from_iter(question.values), summary)?;
             rows.collect()
@@ -249,12 +222,8 @@ impl Reader {
         Ok(self.connection.query_row(&sql, [time], |row| row.get(0))?)
     }
 
-    fn patiently<T>(
-        &self,
-        patience: Duration,
-        ask: impl FnOnce() -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let until = Instant::now().checked_add(patience);
+    fn patiently<T>(&self, ask: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let until = Instant::now().checked_add(PATIENCE);
         let is_over = move || until.is_some_and(|until| Instant::now() > until);
         self.connection.progress_handler(10_000, Some(is_over));
         let answer = ask();
@@ -275,23 +244,20 @@ struct Question {
     terms: Vec<String>,
     values: Vec<Value>,
     is_search: bool,
-    /// Whether the last word is taken for the beginning of one.
-    is_open: bool,
 }
 
 impl Question {
-    fn new(reader: &Reader, filter: &Filter, is_open: bool) -> Result<Self, StoreError> {
-        let mut question = Self { terms: Vec::new(), values: Vec::new(), is_search: false, is_open: false };
+    fn new(reader: &Reader, filter: &Filter) -> Result<Self, StoreError> {
+        let mut question = Self { terms: Vec::new(), values: Vec::new(), is_search: false };
         let words = filter.q.as_deref().map(str::trim).filter(|words| !words.is_empty());
         let is_id = match words {
             Some(words) => question.id(reader, words)?,
             None => false,
         };
         if let Some(words) = words.filter(|_| !is_id) {
-            match expression(words, is_open) {
-                Some((expression, is_open)) => {
+            match expression(words) {
+                Some(expression) => {
                     question.is_search = true;
-                    question.is_open = is_open;
                     question.add("search MATCH ?", Value::from(expression));
                 }
                 None => question.terms.push("0".to_owned()),
@@ -381,14 +347,15 @@ impl Question {
     }
 }
 
-/// What is searched for: every word, and whether of the last one the beginning. Nothing where there is no word.
-fn expression(text: &str, is_open: bool) -> Option<(String, bool)> {
+/// What is searched for: every word, and with `*` behind the last one what begins so. Nothing where there is no word.
+///
+/// A beginning is dear where many words have it: they are all merged before the first message is found, so that it is only
+/// searched for where that is said.
+fn expression(text: &str) -> Option<String> {
     let words = text.split(|one: char| !one.is_alphanumeric()).filter(|word| !word.is_empty());
-    let words: Vec<&str> = words.take(MOST_WORDS).collect();
-    let last = words.last()?;
-    let is_open = is_open && last.chars().count() >= LEAST_BEGINNING && text.ends_with(char::is_alphanumeric);
-    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    Some((format!("{}{}", quoted.join(" AND "), if is_open { "*" } else { "" }), is_open))
+    let quoted: Vec<String> = words.take(MOST_WORDS).map(|word| format!("\"{word}\"")).collect();
+    (!quoted.is_empty())
+        .then(|| format!("{}{}", quoted.join(" AND "), if text.ends_with('*') { "*" } else { "" }))
 }
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
