@@ -311,7 +311,9 @@ impl Dearest {
                 now: NOW,
                 ends_with_headers: false,
             };
-            let AfterHeaders::AwaitBody(mut check) = configuration.policies.open(&facts, &Lists::default()).step else {
+            let AfterHeaders::AwaitBody(mut check) =
+                configuration.policies.open(&facts, &Lists::default()).step
+            else {
                 return None;
             };
             for slice in self.body.chunks(64 << 10) {
