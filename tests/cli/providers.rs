@@ -92,7 +92,7 @@ fn a_page_has_everything_about_a_provider() {
         ),
         (
             "pagerduty",
-            &["certificate    common name webhooks.pagerduty.com (US) or webhooks.eu.pagerduty.com (EU)"],
+            &["certificate      common name webhooks.pagerduty.com (US) or webhooks.eu.pagerduty.com (EU)"],
         ),
         ("whatsapp", &["common name client.webhooks.fbclientcerts.com"]),
         (
