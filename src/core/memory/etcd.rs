@@ -5,8 +5,9 @@
 //!
 //! A delivery is one key, written in one transaction if it is absent. Its value says what became of the delivery and until
 //! when that counts, by the clock of whoever wrote it. A lease deletes it some time later. Leases are shared: the id of one
-//! is chosen by whoever grants it, and follows from the minute and the time that keys under it are to last, so all gateways
-//! use the same ones without a word between them. Whoever finds one missing grants it.
+//! is chosen by whoever grants it, and follows from the time that keys under it are to last and from the span of time in which
+//! they are written (a minute, or more where they last for long), so all gateways use the same ones without a word between
+//! them. Whoever finds one missing grants it.
 //!
 //! ```text
 //!  Claiming:    put if absent ──► succeeded: First
@@ -38,9 +39,11 @@ const FAILED_PRECONDITION: u32 = 9;
 /// Nobody answers, or not in time.
 pub const UNAVAILABLE: u32 = 14;
 
-/// How many seconds of writing share a lease.
-const MINUTE: i64 = 60;
-/// How often etcd is asked about one delivery, of which the usual case takes one and the first of a minute three.
+/// What is written within so many seconds shares a lease: at least; and at most so many leases are there at once for keys
+/// that last equally long, a few more aside.
+const LEAST_SPAN: i64 = 60;
+const MOST_LEASES: i64 = 1440;
+/// How often etcd is asked about one delivery, of which the usual case takes one and the first of a lease three.
 const MOST_CALLS: u32 = 6;
 /// How many claims are settled at once. etcd takes transactions of 128 operations (`--max-txn-ops`).
 const BATCH: usize = 32;
@@ -134,17 +137,18 @@ impl Etcd {
     /// The lease of keys that are written now and are to last so many milliseconds.
     fn lease(&self, lasts: i64, now: Millis) -> Lease {
         let seconds = lasts.saturating_add(999).div_euclid(1000);
-        let minute = now.0.div_euclid(1000).div_euclid(MINUTE);
+        let span = seconds.div_euclid(MOST_LEASES).max(LEAST_SPAN);
+        let written = now.0.div_euclid(1000).checked_div_euclid(span).unwrap_or_default();
         let mut digest = Sha256::new();
         digest.update(b"webhook-guard lease\0");
         digest.update(self.prefix.as_bytes());
         digest.update(seconds.to_be_bytes());
-        digest.update(minute.to_be_bytes());
+        digest.update(written.to_be_bytes());
         let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(digest.finalize());
         // An id is positive.
         let id = (i64::from_be_bytes([a, b, c, d, e, f, g, h]) & i64::MAX).max(1);
-        // A key may be written at the end of the minute, and the lease be granted by a clock that is a minute ahead.
-        Lease { id, ttl: seconds.saturating_add(MINUTE.saturating_mul(2)) }
+        // A key may be written at the end of the span, and the lease be granted by a clock that is as much ahead.
+        Lease { id, ttl: seconds.saturating_add(span.saturating_mul(2)) }
     }
 }
 
@@ -557,6 +561,14 @@ mod tests {
             assert_ne!(first.id, other.id);
         }
         assert_eq!((first.ttl, lease("a/", 1, 0).ttl), (180, 121));
+        let (day, year) = (86_400_000, 366 * 86_400_000_i64);
+        assert_eq!(lease("a/", day, 0).ttl, 86_520);
+        assert_eq!(
+            lease("a/", year, 0),
+            lease("a/", year, 6 * 3_600_000),
+            "a year takes no more leases than a day"
+        );
+        assert_ne!(lease("a/", year, 0).id, lease("a/", year, 7 * 3_600_000).id);
         assert!((0..1000).all(|minute| lease("a/", 1, minute * 60_000).id > 0));
     }
 
