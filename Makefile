@@ -12,6 +12,8 @@ DEBIAN := target/tools/debian
 ETCD   := target/tools/etcd
 BROWSER := target/tools/browser
 PROMETHEUS := target/tools/prometheus
+# Two files of tests at once: most of them wait for an Envoy to start, or to write its log. A file stays with one process.
+PARALLEL := -n 2 --dist loadfile
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
 .PHONY: help docs demo messages cli messages-cli rig test test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
@@ -35,11 +37,11 @@ catalogue: ## one line a provider: its vectors, and how it was verified
 	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
 
 test-envoy: wasm cli rig $(VENV)/.installed $(ETCD)/.installed ## the module in a real Envoy; the schema; README and docs
-	$(PYTHON) -m pytest tests/envoy tests/schema tests/docs -q
+	$(PYTHON) -m pytest tests/envoy tests/schema tests/docs -q $(PARALLEL)
 
 test-envoy-native: export GUARD := native
 test-envoy-native: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.installed ## the dynamic module under the same tests
-	$(PYTHON) -m pytest tests/envoy -q
+	$(PYTHON) -m pytest tests/envoy -q $(PARALLEL)
 
 test-messages: wasm native cli messages-cli $(VENV)/.installed $(BROWSER)/.installed ## what was recorded: received, kept, shown, sent again
 	$(PYTHON) -m pytest tests/messages -q
