@@ -54,6 +54,8 @@ def gateway(etcd: Etcd, **options: object) -> Iterator[Gateway]:
 
 def delivered(gateway: Gateway, request: Request, *, duplicate: str = "first") -> Request:
     assert gateway.passes(request).record["duplicate"] == duplicate
+    if duplicate == "first":
+        gateway.settled()
     return request
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -39,8 +40,13 @@ needs_etcd = pytest.mark.skipif(find_etcd() is None, reason="no etcd: neither on
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+    """One that nobody gets by chance while it is not listened on: below those that the kernel gives to connections and to port 0."""
+    while True:
+        try:
+            with socket.create_server(("127.0.0.1", port := random.randrange(15_000, 32_000))):
+                return port
+        except OSError:
+            pass
 
 
 def etcd_cluster(port: int, **more: object) -> dict:
