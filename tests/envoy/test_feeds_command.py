@@ -39,7 +39,12 @@ class Proxy:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, socket.create_connection(("127.0.0.1", self._port)) as server:
-            self.asked.append(connection.recv(65536).split(b"\r\n")[0].decode())
+            head = b""
+            while b"\r\n\r\n" not in head:  # which comes in as many pieces as the client likes
+                if not (piece := connection.recv(65536)):
+                    return
+                head += piece
+            self.asked.append(head.split(b"\r\n")[0].decode())
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             threading.Thread(target=_copy, args=(server, connection), daemon=True).start()
             _copy(connection, server)

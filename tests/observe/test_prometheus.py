@@ -96,6 +96,9 @@ class Prometheus:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=5) as answer:
                     return json.loads(answer.read())["data"]
             except urllib.error.HTTPError as error:
+                if error.code == 503 and time.monotonic() < deadline:  # it is still starting
+                    time.sleep(0.1)
+                    continue
                 raise AssertionError(f"{query}: {error.read().decode()}") from error
             except OSError:
                 assert time.monotonic() < deadline, (self._folder / "log").read_text()
