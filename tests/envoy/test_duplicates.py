@@ -73,10 +73,9 @@ def remembering(where: str, **options: object) -> Iterator[Gateway]:
         yield stack.enter_context(Gateway(CONFIG | memory, good=github, etcd=etcd, **options))
 
 
-@pytest.fixture(scope="module", params=["held", "buffer-behind", IN_ETCD, pytest.param("etcd, buffer-behind", marks=needs_etcd)])
+@pytest.fixture(scope="module", params=["held", "buffer-behind", IN_ETCD])
 def gateway(request):
-    where, _, behind = request.param.partition(", ")
-    with remembering(where, hold="buffer-behind" not in (where, behind), stats_tags=TAGS) as gateway:
+    with remembering(request.param, hold=request.param != "buffer-behind", stats_tags=TAGS) as gateway:
         yield gateway
 
 

@@ -46,6 +46,13 @@ def etcd():
         yield etcd
 
 
+@pytest.fixture(scope="module")
+def shared():
+    """An etcd that stays as it is, and a gateway that asks it."""
+    with Etcd() as etcd, gateway(etcd) as gate:
+        yield etcd, gate
+
+
 @contextmanager
 def gateway(etcd: Etcd, **options: object) -> Iterator[Gateway]:
     with Gateway(config(**options), good=github, etcd=etcd, stats_tags=TAGS) as gateway:
@@ -141,40 +148,40 @@ def test_a_lease_that_is_gone_is_granted_again(etcd):
         repeated(gate, request)
 
 
-def test_what_the_upstream_did_not_take_is_deleted(etcd):
-    with gateway(etcd) as gate:
-        etcd.settled()
-        before = etcd.entries()
-        usual = gate.upstream.answer
-        gate.upstream.answer = lambda connection, _: connection.sendall(b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n")
-        request = github()
-        assert client.h1_length(gate.envoy.port, request).status == 500
-        gate.upstream.answer = usual
-        assert etcd.settled() == before
-        delivered(gate, request.again())
+def test_what_the_upstream_did_not_take_is_deleted(shared):
+    etcd, gate = shared
+    etcd.settled()
+    before = etcd.entries()
+    usual = gate.upstream.answer
+    gate.upstream.answer = lambda connection, _: connection.sendall(b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n")
+    request = github()
+    assert client.h1_length(gate.envoy.port, request).status == 500
+    gate.upstream.answer = usual
+    assert etcd.settled() == before
+    delivered(gate, request.again())
 
 
-def test_an_entry_that_has_run_out_and_is_still_there_counts_no_more(etcd):
-    with gateway(etcd) as gate:
-        before = set(etcd.settled())
-        request = delivered(gate, github())
-        (key,) = set(etcd.entries()) - before
-        etcd.put(key, "done 1")
-        delivered(gate, request.again())
-        repeated(gate, request)
-        etcd.put(key, "pending 1")
-        delivered(gate, request.again())
-        repeated(gate, request)
+def test_an_entry_that_has_run_out_and_is_still_there_counts_no_more(shared):
+    etcd, gate = shared
+    before = set(etcd.settled())
+    request = delivered(gate, github())
+    (key,) = set(etcd.entries()) - before
+    etcd.put(key, "done 1")
+    delivered(gate, request.again())
+    repeated(gate, request)
+    etcd.put(key, "pending 1")
+    delivered(gate, request.again())
+    repeated(gate, request)
 
 
 @pytest.mark.parametrize("value", ["", "done", "done -1", "done 99999999999999999999", "perhaps 99999999999999", "done 1 2"])
-def test_what_others_write_there_is_not_relied_on(etcd, value):
-    with gateway(etcd) as gate:
-        before = set(etcd.settled())
-        request = delivered(gate, github())
-        (key,) = set(etcd.entries()) - before
-        etcd.put(key, value)
-        unavailable(gate, request)
+def test_what_others_write_there_is_not_relied_on(shared, value):
+    etcd, gate = shared
+    before = set(etcd.settled())
+    request = delivered(gate, github())
+    (key,) = set(etcd.entries()) - before
+    etcd.put(key, value)
+    unavailable(gate, request)
 
 
 # What it can suffer
@@ -272,10 +279,11 @@ def test_a_cluster_that_is_not_there_ends_no_envoy(etcd, name):
 
 
 class Impostor:
-    """A gRPC server that answers every method with these bytes, or with this status."""
+    """A gRPC server that answers every method with some bytes, or with a status."""
 
-    def __init__(self, answer: bytes | grpc.StatusCode) -> None:
-        self._answer, self.port, self.calls = answer, free_port(), 0
+    def __init__(self) -> None:
+        self.answer: bytes | grpc.StatusCode = b""
+        self.port, self.calls = free_port(), 0
 
     def __enter__(self) -> "Impostor":
         self._server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[self])
@@ -291,9 +299,9 @@ class Impostor:
 
     def _handle(self, _: bytes, context: grpc.ServicerContext) -> bytes:
         self.calls += 1
-        if isinstance(self._answer, bytes):
-            return self._answer
-        context.abort(self._answer, "no")
+        if isinstance(self.answer, bytes):
+            return self.answer
+        context.abort(self.answer, "no")
 
 
 HEADER = b"\x0a\x02\x18\x05"
@@ -311,15 +319,23 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("answer", WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_answer_is_none(answer):
-    with Impostor(answer) as impostor, Upstream() as upstream:
+@pytest.fixture(scope="module")
+def deceived():
+    """A gateway that asks an impostor."""
+    with Impostor() as impostor, Upstream() as upstream:
         with Envoy(bootstrap(config(), upstream_port=upstream.port, clusters=[etcd_cluster(impostor.port)])) as envoy:
-            for _ in range(2):
-                request, before = github(), impostor.calls
-                assert client.h1_length(envoy.port, request).status == 503
-                assert envoy.record(request.test_id)["reason"] == "memory_unavailable"
-                assert 1 <= impostor.calls - before <= 6
+            yield impostor, envoy, upstream
+
+
+@pytest.mark.parametrize("answer", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_answer_is_none(deceived, answer):
+    impostor, envoy, upstream = deceived
+    impostor.answer = answer
+    for _ in range(2):
+        request, before = github(), impostor.calls
+        assert client.h1_length(envoy.port, request).status == 503
+        assert envoy.record(request.test_id)["reason"] == "memory_unavailable"
+        assert 1 <= impostor.calls - before <= 6
     assert upstream.requests == []
 
 

@@ -55,7 +55,7 @@ def etcd_cluster(port: int, **more: object) -> dict:
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": {"http2_protocol_options": {}}}}
     address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    return {"name": "etcd", "type": "STATIC", "connect_timeout": "0.25s", "typed_extension_protocol_options": protocol,
+    return {"name": "etcd", "type": "STATIC", "connect_timeout": "5s", "typed_extension_protocol_options": protocol,
             "circuit_breakers": {"thresholds": [{"max_requests": 65536, "max_pending_requests": 65536}]},
             "load_assignment": {"cluster_name": "etcd", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}} | more
 
@@ -118,7 +118,7 @@ class Etcd:
         """The keys that begin so, and their values."""
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         found = self.ask("kv/range", key=_base64(prefix), range_end=_base64(end)).get("kvs", [])
-        return {_text(one["key"]): _text(one["value"]) for one in found}
+        return {_text(one["key"]): _text(one.get("value", "")) for one in found}
 
     def settled(self) -> dict[str, str]:
         """The entries, once none of them is pending any more."""
