@@ -16,7 +16,7 @@ PROMETHEUS := target/tools/prometheus
 PARALLEL := -n 2 --dist loadfile
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 
-.PHONY: help docs demo messages cli messages-cli rig test test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
+.PHONY: help docs demo messages cli messages-cli rig test test-built test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
 	wasm native native-panics bench bench-etcd lint fmt clean
 
 help: ## what each target does
@@ -28,7 +28,9 @@ demo: $(GUARD) cli $(VENV)/.installed ## real webhooks through a real Envoy: whi
 messages: $(GUARD) messages-cli $(VENV)/.installed ## the page of messages over the demo's gateway: http://127.0.0.1:8095
 	@$(PYTHON) tests/messages_demo.py
 
-test: test-native test-envoy test-envoy-native test-messages test-observe test-gateways ## all tests, from nothing
+test: test-native test-built ## all tests, from nothing
+
+test-built: test-envoy test-envoy-native test-messages test-observe test-gateways # all but the first, which needs nothing built
 
 test-native: ## the core: vectors, decisions, configurations, properties; the programs
 	cargo test --locked
