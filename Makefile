@@ -22,10 +22,10 @@ BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.tom
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(GUARD) cli $(VENV)/.installed ## real webhooks through a real Envoy: which passed, which were refused, and why
+demo: $(GUARD) cli $(VENV)/.demo ## real webhooks through a real Envoy: which passed, which were refused, and why
 	@$(PYTHON) tests/demo.py
 
-messages: $(GUARD) messages-cli $(VENV)/.installed ## the page of messages over the demo's gateway: http://127.0.0.1:8095
+messages: $(GUARD) messages-cli $(VENV)/.demo ## the page of messages over the demo's gateway: http://127.0.0.1:8095
 	@$(PYTHON) tests/messages_demo.py
 
 test: test-native test-built ## all tests, from nothing
@@ -33,10 +33,10 @@ test: test-native test-built ## all tests, from nothing
 test-built: test-envoy test-envoy-native test-messages test-observe test-gateways # all but the first, which needs nothing built
 
 test-native: ## the core: vectors, decisions, configurations, properties; the programs
-	cargo test --locked
+	cargo test --locked --profile cli
 
 catalogue: ## one line a provider: its vectors, and how it was verified
-	@cargo test --locked --quiet --test vectors every_vector -- --nocapture
+	@cargo test --locked --profile cli --quiet --test vectors every_vector -- --nocapture
 
 test-envoy: wasm cli rig $(VENV)/.installed $(ETCD)/.installed ## the module in a real Envoy; the schema; README and docs
 	$(PYTHON) -m pytest tests/envoy tests/schema tests/docs -q $(PARALLEL)
@@ -71,10 +71,10 @@ wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
 
 native: ## the dynamic module: target/native/libwebhook_guard.so
-	@.ci/native native
+	@.ci/native native native
 
 native-panics: # the same with a panic on request, for tests: target/native-panics/libwebhook_guard.so
-	@.ci/native native-panics --features panic-for-tests
+	@.ci/native native-panics cli --features panic-for-tests
 
 image: wasm ## the module as an OCI image layout: target/image/
 	@.ci/image
@@ -112,9 +112,14 @@ fmt: ## formats the Rust files
 clean: ## removes target/, and nothing of a CARGO_TARGET_DIR elsewhere, which others may use too
 	rm -rf target
 
-$(VENV)/.installed: tests/requirements.txt
+# Two steps, so that a newcomer's demo does not wait for the packages of all vendors.
+$(VENV)/.demo: tests/demo-requirements.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(VENV)/.installed: tests/requirements.txt $(VENV)/.demo
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(CYCLONEDX):

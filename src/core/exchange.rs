@@ -92,12 +92,24 @@ enum Step {
     /// It is accepted if it is the first of its name, which the gateway's own memory is asked.
     Claiming(Decision),
     /// The same, which an etcd is asked.
-    Calling(Box<(Decision, Claiming)>),
+    Calling(Box<Calling>),
     /// It is refused, and its URL is to be logged without tokens.
     Redacting(Decision),
     /// It goes on.
     Passed,
 }
+
+/// A request that waits for an etcd.
+#[derive(Debug)]
+struct Calling {
+    decision: Decision,
+    claiming: Claiming,
+    /// Counted like a request whose body is awaited: whoever has one signed delivery can send it any number of times.
+    _share: Share,
+}
+
+/// What is kept of such a request, in bytes: the decision with its texts, and what is asked.
+const CALLING: usize = size_of::<Calling>().saturating_add(512);
 
 /// One request.
 #[derive(Debug)]
@@ -348,12 +360,12 @@ impl Exchange {
             state => return self.pause(state),
         };
         let Store::Etcd(etcd) = &self.configuration.memory else { return self.fault() };
-        match calling.1.answered(etcd, answer, now) {
+        match calling.claiming.answered(etcd, answer, now) {
             Progress::Call(call) => {
                 self.state = Step::Calling(calling);
                 Acts::only(Next::Call(call))
             }
-            Progress::Claimed(claimed) => self.recalled(calling.0, claimed),
+            Progress::Claimed(claimed) => self.recalled(calling.decision, claimed),
         }
     }
 
@@ -452,21 +464,25 @@ impl Exchange {
     }
 
     /// Every check holds: whether the delivery is the first of its name.
-    fn remember(&mut self, decision: Decision) -> Acts {
-        match (&decision.verdict, decision.record.delivery.as_deref().copied()) {
-            (Verdict::Allow(_), Some(delivery)) => match &self.configuration.memory {
-                Store::Local(_) => {
-                    self.state = Step::Claiming(decision);
-                    Acts::only(Next::Claim(delivery))
-                }
-                Store::Etcd(etcd) => {
-                    let (claiming, call) = Claiming::start(etcd, delivery, self.now);
-                    self.state = Step::Calling(Box::new((decision, claiming)));
-                    Acts::only(Next::Call(call))
-                }
-            },
-            _ => self.pass(decision),
+    fn remember(&mut self, mut decision: Decision) -> Acts {
+        let (Verdict::Allow(_), Some(delivery)) =
+            (&decision.verdict, decision.record.delivery.as_deref().copied())
+        else {
+            return self.pass(decision);
+        };
+        let Store::Etcd(etcd) = &self.configuration.memory else {
+            self.state = Step::Claiming(decision);
+            return Acts::only(Next::Claim(delivery));
+        };
+        let mut share = self.configuration.policies.budget().share();
+        if !share.resize(CALLING) {
+            let Some(policy) = &self.policy else { return self.fault() };
+            decision.verdict = policy.refuse(Reason::Overloaded);
+            return self.settle(decision);
         }
+        let (claiming, call) = Claiming::start(etcd, delivery, self.now);
+        self.state = Step::Calling(Box::new(Calling { decision, claiming, _share: share }));
+        Acts::only(Next::Call(call))
     }
 
     /// The request goes on.

@@ -263,6 +263,11 @@ impl Policy {
         }
     }
 
+    /// The verdict on a request that is refused for that reason.
+    pub(crate) fn refuse(&self, reason: Reason) -> Verdict {
+        self.rule(Err(reason))
+    }
+
     /// Turns what the memory says of an accepted delivery into a verdict; nothing where the request goes on.
     pub(crate) fn recall(&self, claimed: Claimed, request_id: &str) -> Option<Verdict> {
         let acknowledges = self.duplicates.as_ref().is_some_and(|one| one.terms.then == Then::Acknowledge);

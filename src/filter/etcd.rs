@@ -99,7 +99,11 @@ pub(super) fn flush(now: Millis) {
         for (etcd, settlements) in settlements.iter_mut() {
             let Some(due) = settlements.next(etcd, now) else { continue };
             match call(etcd, &due) {
-                Ok(token) => calls.push((token, etcd.clone())),
+                Ok(token) => {
+                    // One call at a time: another of the same etcd's was never answered, nor will be.
+                    calls.retain(|(_, of)| of != etcd);
+                    calls.push((token, etcd.clone()));
+                }
                 Err(Fault) => tell(etcd, settlements.answered(etcd, Answer::Status(UNAVAILABLE), now)),
             }
         }

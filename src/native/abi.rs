@@ -411,6 +411,24 @@ impl CalloutAnswer {
     }
 }
 
+/// What the main thread is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Claims are to be settled.
+    Settle,
+    /// Feeds may be due.
+    Feeds,
+}
+
+impl Event {
+    const fn number(self) -> u64 {
+        match self {
+            Self::Settle => 0,
+            Self::Feeds => 1,
+        }
+    }
+}
+
 /// Has [`crate::callbacks::scheduled`] called on the host's main thread, from any thread; never once the configuration is
 /// gone.
 #[derive(Debug)]
@@ -422,9 +440,9 @@ unsafe impl Send for Scheduler {}
 unsafe impl Sync for Scheduler {}
 
 impl Scheduler {
-    pub(crate) fn schedule(&self) {
+    pub(crate) fn schedule(&self, event: Event) {
         // SAFETY: the scheduler lives as long as this.
-        unsafe { envoy_dynamic_module_callback_http_filter_config_scheduler_commit(self.0, 0) }
+        unsafe { envoy_dynamic_module_callback_http_filter_config_scheduler_commit(self.0, event.number()) }
     }
 }
 
@@ -892,12 +910,15 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_http_callout_done(
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
     host: *mut c_void,
     plugin: *const Plugin,
-    _event: u64,
+    event: u64,
 ) {
-    if !plugin.is_null() {
+    let event = [Event::Settle, Event::Feeds].into_iter().find(|known| known.number() == event);
+    if let Some(event) = event
+        && !plugin.is_null()
+    {
         // SAFETY: the host holds the configuration while it calls this hook.
         let plugin = unsafe { counted(plugin) };
-        callbacks::scheduled(&HostConfiguration(host), &plugin);
+        callbacks::scheduled(&HostConfiguration(host), &plugin, event);
     }
 }
 

@@ -4,10 +4,11 @@
 //! here; what fails on the way is told as a fault, a panic included, and a request of which nothing is known is stopped.
 
 use crate::abi::{
-    self, Attribute, Body, CalloutAnswer, Fault, HostConfiguration, LogLevel, Map, Scheduler, Stream,
+    self, Attribute, Body, CalloutAnswer, Event, Fault, HostConfiguration, LogLevel, Map, Scheduler, Stream,
 };
 use crate::etcd;
 use crate::feeds::{self, Feeds};
+use crate::main_thread;
 use crate::memory::Memory;
 use crate::metrics::{self, Metrics};
 use crate::secrets;
@@ -86,8 +87,7 @@ pub(crate) fn new_plugin(host: &HostConfiguration, bytes: &[u8]) -> Option<Arc<P
             Metrics::define(host).map_err(|Fault| "the host defines no metrics for it".to_owned())?;
         let guard = configure(bytes)?;
         let scheduler = Arc::new(host.scheduler());
-        etcd::register(&scheduler);
-        feeds::register(&scheduler);
+        main_thread::register(&scheduler);
         Ok(Plugin { guard, metrics, _scheduler: scheduler })
     });
     accepted(made).map(Arc::new)
@@ -174,10 +174,10 @@ pub(crate) fn called_out(stream: &Stream<'_>, request: &RefCell<Request>, answer
 }
 
 /// What was scheduled is due, on the main thread.
-pub(crate) fn scheduled(host: &HostConfiguration, plugin: &Plugin) {
-    let due = |now| {
-        etcd::flush(host, now);
-        feeds::tick(host, &plugin.metrics, now);
+pub(crate) fn scheduled(host: &HostConfiguration, plugin: &Plugin, event: Event) {
+    let due = |now| match event {
+        Event::Settle => etcd::flush(host, now),
+        Event::Feeds => feeds::tick(host, &plugin.metrics, now),
     };
     guarded(|| now().map(due).unwrap_or_default()).unwrap_or_default();
 }

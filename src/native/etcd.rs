@@ -3,9 +3,10 @@
 //! Responsible for gRPC over the HTTP requests that the host makes for a module, and for the claims that are to be settled:
 //! those of all workers wait here until the main thread carries them, many at a time.
 
-use crate::abi::{self, Callout, CalloutAnswer, HostConfiguration, LogLevel, Scheduler};
+use crate::abi::{self, Callout, CalloutAnswer, Event, HostConfiguration, LogLevel};
+use crate::main_thread;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use webhook_guard_core::memory::etcd::{Answer, Call, Etcd, Health, Settlements, UNAVAILABLE, UNKNOWN};
@@ -24,8 +25,6 @@ struct Stores {
     settlements: BTreeMap<Etcd, Settlements>,
     /// The calls that are under way for settlements, by the configuration that made them and the host's number.
     calls: BTreeMap<(usize, u64), Etcd>,
-    /// By whom the main thread can be reached.
-    schedulers: Vec<Weak<Scheduler>>,
     /// Whether the main thread has been called and has not come yet.
     is_scheduled: bool,
     has_thread: bool,
@@ -34,7 +33,6 @@ struct Stores {
 static STORES: Mutex<Stores> = Mutex::new(Stores {
     settlements: BTreeMap::new(),
     calls: BTreeMap::new(),
-    schedulers: Vec::new(),
     is_scheduled: false,
     has_thread: false,
 });
@@ -52,22 +50,12 @@ impl Stores {
         self.settlements.values().all(Settlements::is_idle)
     }
 
-    /// Calls the main thread, by whichever configuration is still there.
+    /// Calls the main thread, if it has not been called already.
     fn schedule(&mut self) {
-        if self.is_scheduled {
-            return;
-        }
-        self.schedulers.retain(|scheduler| scheduler.strong_count() > 0);
-        for scheduler in self.schedulers.iter().filter_map(Weak::upgrade) {
-            scheduler.schedule();
-            self.is_scheduled = true;
+        if !std::mem::replace(&mut self.is_scheduled, true) {
+            main_thread::call(Event::Settle);
         }
     }
-}
-
-/// Notes a configuration by which the main thread can be reached.
-pub(crate) fn register(scheduler: &Arc<Scheduler>) {
-    stores().schedulers.push(Arc::downgrade(scheduler));
 }
 
 /// Makes sure that what cannot be settled at once is tried again.
@@ -120,7 +108,11 @@ pub(crate) fn flush(host: &HostConfiguration, now: Millis) {
         let made = with_callout(&etcd, &call, |callout| host.call_out(callout));
         let mut stores = stores();
         match made {
-            Ok(id) => drop(stores.calls.insert((host.id(), id), etcd)),
+            Ok(id) => {
+                // One call at a time: another of the same etcd's was never answered, nor will be.
+                stores.calls.retain(|_, of| *of != etcd);
+                stores.calls.insert((host.id(), id), etcd);
+            }
             Err(_) => stores.answered(&etcd, Answer::Status(UNAVAILABLE), now),
         }
     }

@@ -4,7 +4,8 @@
 //! configurations. When a feed is fetched and what of an answer is taken, the core says. Nothing of a request waits: it takes
 //! the lists that are there.
 
-use crate::abi::{self, Callout, CalloutAnswer, HostConfiguration, LogLevel, NotCalled, Scheduler};
+use crate::abi::{self, Callout, CalloutAnswer, Event, HostConfiguration, LogLevel, NotCalled};
+use crate::main_thread;
 use crate::metrics::Metrics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,8 +64,6 @@ struct Registry {
     /// By the identities of the feeds.
     known: BTreeMap<[u8; 32], Known>,
     configurations: Vec<Weak<Feeds>>,
-    /// By whom the main thread can be reached.
-    schedulers: Vec<Weak<Scheduler>>,
     /// By the configuration that asked, and the host's number. Of one that has gone nothing is answered.
     calls: BTreeMap<(usize, u64), (Weak<Feeds>, usize, Claim)>,
     /// Age and prefixes of each feed, by its name, as they were at the last tick.
@@ -77,7 +76,6 @@ struct Registry {
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
     known: BTreeMap::new(),
     configurations: Vec::new(),
-    schedulers: Vec::new(),
     calls: BTreeMap::new(),
     states: BTreeMap::new(),
     errors: BTreeMap::new(),
@@ -93,11 +91,6 @@ static IS_UNTOLD: AtomicBool = AtomicBool::new(false);
 /// A lock that a panic left behind is taken all the same: at worst a claim runs out.
 fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Notes a configuration by which the main thread can be reached.
-pub(crate) fn register(scheduler: &Arc<Scheduler>) {
-    registry().schedulers.push(Arc::downgrade(scheduler));
 }
 
 impl Feeds {
@@ -156,17 +149,13 @@ impl Feeds {
     }
 }
 
-/// Calls the main thread again and again, by whichever configuration is the newest.
+/// Calls the main thread again and again, while any configuration has feeds.
 fn look() {
     thread::sleep(FIRST_TICK);
     loop {
         let has_none = |registry: &mut Registry| registry.configurations().next().is_none();
-        let mut registry = FETCHES.wait_while(registry(), has_none).unwrap_or_else(PoisonError::into_inner);
-        registry.schedulers.retain(|scheduler| scheduler.strong_count() > 0);
-        if let Some(scheduler) = registry.schedulers.iter().rev().find_map(Weak::upgrade) {
-            scheduler.schedule();
-        }
-        drop(registry);
+        drop(FETCHES.wait_while(registry(), has_none).unwrap_or_else(PoisonError::into_inner));
+        main_thread::call(Event::Feeds);
         thread::sleep(TICK);
     }
 }

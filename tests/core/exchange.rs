@@ -188,12 +188,13 @@ fn remembering(configuration: &Value) -> Host {
 }
 
 /// The same where an etcd is asked.
-fn once_in_etcd(mode: &str, when_unavailable: &str) -> Host {
+fn once_in_etcd(mode: &str, when_unavailable: &str, held_bytes: usize) -> Arc<config::Configuration> {
     let signature = json!({"provider": "github", "secrets": [{"value": "key-one-0123456789", "id": "one"}]});
     let policy = json!({"name": "signed", "match": {"path": "/signed"}, "require": {"signature": signature},
         "mode": mode, "duplicates": {}});
     let memory = json!({"etcd": {"cluster": "etcd", "when_unavailable": when_unavailable}});
-    remembering(&json!({"policies": [policy], "memory": memory}))
+    let text = json!({"policies": [policy], "memory": memory, "held_bytes": held_bytes}).to_string();
+    Arc::new(config::parse(text.as_bytes(), &|_| None).unwrap())
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn a_request_is_held_until_etcd_has_answered() {
         ("nonsense, accepted", "enforce", "accept", Answer::Message(b"\xff"), "continue ok"),
         ("done, accepted", "enforce", "accept", Answer::Message(&done), "reply 409 duplicate_delivery"),
     ] {
-        let mut host = once_in_etcd(mode, when);
+        let mut host = Host { exchange: Exchange::new(once_in_etcd(mode, when, 1 << 20)) };
         let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
         let _ = host.exchange.body(b"{}");
         assert_eq!(said(&host.exchange.end(NOW)), "call Txn -", "{row}");
@@ -237,9 +238,47 @@ fn a_request_is_held_until_etcd_has_answered() {
     }
 }
 
+/// One signed delivery can be sent any number of times while etcd is slow.
+#[test]
+fn so_many_requests_wait_for_etcd_as_may_be_held_and_no_more() {
+    for when_unavailable in ["refuse", "accept"] {
+        let configuration = once_in_etcd("enforce", when_unavailable, 16_384);
+        let wait = || {
+            let mut host = Host { exchange: Exchange::new(configuration.clone()) };
+            let headers = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
+            if matches!(headers.next, Next::Reply(_)) {
+                return (host, headers);
+            }
+            let _ = host.exchange.body(b"{}");
+            let acts = host.exchange.end(NOW);
+            (host, acts)
+        };
+        let mut waiting = Vec::new();
+        let refused = loop {
+            let (host, acts) = wait();
+            if said(&acts) != "call Txn -" {
+                break said(&acts);
+            }
+            waiting.push(host);
+            assert!(waiting.len() < 32, "they are without number");
+        };
+        assert_eq!(refused, "reply 503 overloaded", "{when_unavailable}");
+        assert!(waiting.len() >= 8, "{when_unavailable}: only {}", waiting.len());
+        // Who has been answered, or is gone, leaves room. While its body is awaited a request takes somewhat more.
+        for host in &mut waiting[..2] {
+            let _ = host.exchange.answered(Answer::Status(UNAVAILABLE), NOW);
+        }
+        let (host, acts) = wait();
+        assert_eq!(said(&acts), "call Txn -", "{when_unavailable}: some were answered");
+        drop(host);
+        waiting.truncate(waiting.len() - 2);
+        assert_eq!(said(&wait().1), "call Txn -", "{when_unavailable}: some are gone");
+    }
+}
+
 #[test]
 fn an_entry_that_has_run_out_and_a_lease_that_is_gone_take_another_call() {
-    let mut host = once_in_etcd("enforce", "refuse");
+    let mut host = Host { exchange: Exchange::new(once_in_etcd("enforce", "refuse", 1 << 20)) };
     let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
     let _ = host.exchange.body(b"{}");
     assert_eq!(said(&host.exchange.end(NOW)), "call Txn -");

@@ -184,6 +184,17 @@ def test_what_others_write_there_is_not_relied_on(shared, value):
     unavailable(gate, request)
 
 
+@pytest.mark.parametrize("send", [client.h1_length, client.h1_bare, client.h2_send, client.FRAMINGS["h2-trailers"]],
+                         ids=["h1", "without a body", "h2", "h2-trailers"])
+def test_where_the_head_is_not_held_the_buffer_behind_holds_all_of_it(shared, send):
+    etcd, _ = shared
+    with Gateway(config(), good=github, etcd=etcd, hold=False) as gate:
+        request = github() if send is not client.h1_bare else Request(b"/github", signer.github(SECRET, b""), b"")
+        assert gate.passes(request, send).record["duplicate"] == "first"
+        gate.settled()
+        repeated(gate, request)
+
+
 # What it can suffer
 
 @pytest.mark.parametrize("send", [client.h1_length, client.h2_send, client.FRAMINGS["h2-trailers"]], ids=["h1", "h2", "h2-trailers"])
@@ -265,16 +276,19 @@ def test_a_full_one_refuses_and_works_again_when_there_is_room():
         repeated(gate, request)
 
 
-@pytest.mark.parametrize("name", ["gone", "etcd1", "aetcdprod", "outbound|2379||etcd.infra.svc.cluster.local", "x" * 123])
-def test_a_cluster_that_is_not_there_ends_no_envoy(etcd, name):
+@pytest.mark.parametrize("name, hold", [("gone", True), ("gone", False), ("etcd1", True), ("aetcdprod", False),
+                                        ("outbound|2379||etcd.infra.svc.cluster.local", True), ("x" * 123, False)])
+def test_a_cluster_that_is_not_there_ends_no_envoy(shared, name, hold):
     """Of these names Envoy would take two for something else, and abort."""
-    with Upstream() as upstream, Envoy(bootstrap(config(cluster=name), upstream_port=upstream.port)) as envoy:
-        for _ in range(3):
+    etcd, _ = shared
+    with Upstream() as upstream, Envoy(bootstrap(config(cluster=name), upstream_port=upstream.port, hold=hold)) as envoy:
+        for send in (client.h1_length, client.h2_send, client.FRAMINGS["h2-trailers"]):
             request = github()
-            assert client.h1_length(envoy.port, request).status == 503
+            assert send(envoy.port, request).status == 503
             assert envoy.record(request.test_id)["reason"] == "memory_unavailable"
+        assert upstream.mark() == NOTHING
     named = etcd.cluster(name=name)
-    with Gateway(config(cluster=name), good=github, clusters=[named]) as gate:
+    with Gateway(config(cluster=name), good=github, clusters=[named], hold=hold) as gate:
         delivered(gate, github())
 
 

@@ -154,9 +154,9 @@ def test_after_a_fault_the_last_list_stays_and_the_log_and_a_metric_say_so(fault
     until(lambda: errors(gateway, "hooks") == len(lines(gateway, "feed hooks: ")))
 
 
-@pytest.mark.parametrize("host, days", [("other.example.com", 1), (HOST, -1)], ids=["another name", "expired"])
-def test_a_certificate_that_does_not_verify(tmp_path, host, days):
-    with FeedServer(tmp_path, host=host, days=days) as server:
+@pytest.mark.parametrize("host, is_expired", [("other.example.com", False), (HOST, True)], ids=["another name", "expired"])
+def test_a_certificate_that_does_not_verify(tmp_path, host, is_expired):
+    with FeedServer(tmp_path, host=host, is_expired=is_expired) as server:
         server.answer = respond(hooks(HERE))
         with start(server, guard({"hooks": feed()})) as gateway:
             until(lambda: errors(gateway, "hooks") > 0)
@@ -279,7 +279,7 @@ def test_the_shipped_file_follows_two_providers(tmp_path):
             config = shipped.load("feeds/envoy.yaml", port, api_github_com=github.port, stripe_com=stripe.port)
             for cluster, server in zip(config["static_resources"]["clusters"][1:], (github, stripe)):
                 context = cluster["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"]
-                context["trusted_ca"]["filename"] = str(server.authority.file)
+                context["trusted_ca"]["filename"] = str(server.authority)
             return config
 
         def delivery(body: bytes = b"{}") -> Request:

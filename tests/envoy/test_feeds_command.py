@@ -8,37 +8,24 @@ import pytest
 
 from harness import program
 from harness.feed_server import FeedServer, respond
+from harness.listener import Listener
 
 GITHUB = "api.github.com"
 LIST = {"hooks": ["192.30.252.0/22", "2a0a:a440::/29"], "web": ["0.0.0.0/0"]}
 
 
-class Proxy:
+class Proxy(Listener):
     """An HTTP proxy that leads every CONNECT to one port, as a context manager; `asked` is what it was asked for."""
 
     def __init__(self, port: int) -> None:
-        self._port, self.asked = port, []
+        self._target, self.asked = port, []
 
-    def __enter__(self) -> "Proxy":
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, socket.create_connection(("127.0.0.1", self._port)) as server:
+    def serve(self, connection: socket.socket) -> None:
+        with connection, socket.create_connection(("127.0.0.1", self._target)) as server:
             head = b""
             while b"\r\n\r\n" not in head:  # which comes in as many pieces as the client likes
                 if not (piece := connection.recv(65536)):
@@ -68,7 +55,7 @@ def server(tmp_path):
 
 def addresses(server: FeedServer, *arguments: str, **more: str):
     with Proxy(server.port) as proxy:
-        env = {"SSL_CERT_FILE": str(server.authority.file), "HTTPS_PROXY": proxy.url} | more
+        env = {"SSL_CERT_FILE": str(server.authority), "HTTPS_PROXY": proxy.url} | more
         run = program.run("addresses", *arguments, env=env)
     return run, proxy.asked
 
@@ -81,9 +68,9 @@ def test_it_is_fetched_with_tls_verified_through_the_proxy_of_the_environment(se
     assert "user-agent: webhook-guard\r\n" in server.requests[0].lower()
 
 
-@pytest.mark.parametrize("host, days, said", [("other.example.com", 1, "certificate"), (GITHUB, -1, "certificate")], ids=["another name", "expired"])
-def test_a_certificate_that_does_not_verify_is_no_answer(tmp_path, host, days, said):
-    with FeedServer(tmp_path, host=host, days=days) as server:
+@pytest.mark.parametrize("host, is_expired, said", [("other.example.com", False, "certificate"), (GITHUB, True, "certificate")], ids=["another name", "expired"])
+def test_a_certificate_that_does_not_verify_is_no_answer(tmp_path, host, is_expired, said):
+    with FeedServer(tmp_path, host=host, is_expired=is_expired) as server:
         run, _ = addresses(server, "github")
     assert (run.returncode, run.stdout) == (2, "")
     assert said in run.stderr and "api.github.com/meta: " in run.stderr, run.stderr
@@ -93,7 +80,7 @@ def test_a_certificate_that_does_not_verify_is_no_answer(tmp_path, host, days, s
 def test_an_unknown_authority_is_no_answer(server, tmp_path):
     (tmp_path / "other").mkdir()
     with FeedServer(tmp_path / "other") as other:
-        run, _ = addresses(server, "github", SSL_CERT_FILE=str(other.authority.file))
+        run, _ = addresses(server, "github", SSL_CERT_FILE=str(other.authority))
     assert (run.returncode, run.stdout, server.requests) == (2, "", []), run.stderr
 
 

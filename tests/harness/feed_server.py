@@ -5,11 +5,11 @@ Responsible for answering each request as a test says, which may be no answer at
 
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.authority import Authority
+from harness import certificates
+from harness.listener import Listener
 
 HOST = "feeds.example.com"
 Answer = Callable[[ssl.SSLSocket], None]
@@ -29,30 +29,25 @@ def chunked(body: bytes, *, is_whole: bool = True, size: int = 10_000) -> Answer
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n" + framed)
 
 
-class FeedServer:
+class FeedServer(Listener):
     """An HTTPS server, as a context manager. `answer` can be changed while it runs; `requests` are the heads that came."""
 
-    def __init__(self, directory: Path, *, host: str = HOST, days: int = 1) -> None:
-        self.authority = Authority(directory)
+    def __init__(self, directory: Path, *, host: str = HOST, is_expired: bool = False) -> None:
+        authority = certificates.make("an authority of feeds", is_authority=True)
+        own = certificates.make(host, authority, dns=(host,), is_expired=is_expired)
+        self.authority = directory / "ca.pem"
+        self.authority.write_text(authority.pem)
+        file = directory / "server.pem"
+        file.write_text(own.pem + own.key_pem)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(self.authority.certificate(host, days=days))
+        self._tls.load_cert_chain(file)
         self.answer: Answer = respond(b"", "404 Not Found")
         self.answers: dict[str, Answer] = {}
         self.requests: list[str] = []
 
-    def __enter__(self) -> "FeedServer":
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
     def cluster(self, name: str) -> dict:
         """The cluster that leads there and verifies the certificate, as envoy/feeds/ has it."""
-        validation = {"trusted_ca": {"filename": str(self.authority.file)},
+        validation = {"trusted_ca": {"filename": str(self.authority)},
                       "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": HOST}}]}
         tls = {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
                "sni": HOST, "common_tls_context": {"validation_context": validation}}
@@ -61,15 +56,7 @@ class FeedServer:
                 "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
                 "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}}
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, raw: socket.socket) -> None:
+    def serve(self, raw: socket.socket) -> None:
         try:
             with self._tls.wrap_socket(raw, server_side=True) as connection:
                 head = b""

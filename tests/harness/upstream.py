@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from harness.listener import Listener
+
 Answer = Callable[[socket.socket, "Request"], None]
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\ncontent-type: text/plain\r\n\r\nupstream"
 
@@ -45,23 +47,14 @@ class Count:
 
 
 @dataclass
-class Upstream:
+class Upstream(Listener):
     requests: list[Request] = field(default_factory=list)
     bytes_received: int = 0
     connections: int = 0
     answer: Answer = lambda connection, _: connection.sendall(REPLY)  # noqa: E731  (a field, not a method)
 
-    def __enter__(self) -> "Upstream":
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # shutdown wakes the thread that blocks in accept(); close alone would leave it there.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
     def mark(self) -> Count:
         with self._lock:
@@ -71,17 +64,11 @@ class Upstream:
         seen = self.mark()
         return Count(seen.bytes - since.bytes, seen.connections - since.connections, seen.requests - since.requests)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def accepted(self) -> None:
+        with self._lock:
+            self.connections += 1
 
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         wire = _Wire(connection, self._count)
         with connection:
             try:
