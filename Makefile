@@ -12,12 +12,14 @@ DEBIAN := target/tools/debian
 ETCD   := target/tools/etcd
 BROWSER := target/tools/browser
 PROMETHEUS := target/tools/prometheus
-# Two files of tests at once: most of them wait for an Envoy to start, or to write its log. A file stays with one process.
-PARALLEL := -n 2 --dist loadfile
+# Three files of tests at once: most of them wait for an Envoy to start, or to write its log. A file stays with one process.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
+# What it has in common with the programs has been built with them.
+RIG    := build --quiet --profile cli --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)"
 
 .PHONY: help docs demo messages cli messages-cli rig test test-built test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
-	wasm native native-panics bench bench-etcd lint fmt clean
+	wasm native native-panics tools bench bench-etcd lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,16 +84,21 @@ image: wasm ## the module as an OCI image layout: target/image/
 dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM, image: target/dist/
 	@.ci/dist $(CYCLONEDX)
 
-rig: # the load generator and its kin: target/bench/release/rig
-	@.ci/build target/bench/release $(BENCH) --bin rig
+rig: # the load generator and its kin: target/rig/rig
+	@.ci/build target/rig $(RIG) --bin rig
 
-bench: wasm native rig $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
+bench: wasm native $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
+	@.ci/build target/rig $(BENCH) --bin rig
 	@CARGO_ENCODED_RUSTFLAGS=-Ctarget-feature=+simd128 .ci/build target/bench/wasm32-wasip1/release/examples $(BENCH) --examples \
 		--target wasm32-wasip1
 	@$(PYTHON) tests/bench/bench.py
 
-bench-etcd: wasm native rig $(VENV)/.installed $(ETCD)/.installed ## what a memory in etcd adds to a delivery, and what it costs etcd
+bench-etcd: wasm native $(VENV)/.installed $(ETCD)/.installed ## what a memory in etcd adds to a delivery, and what it costs etcd
+	@.ci/build target/rig $(BENCH) --bin rig
 	@$(PYTHON) tests/bench/etcd.py
+
+# What the tests need of others, fetched while the builds keep the processors busy.
+tools: $(VENV)/.observe $(BROWSER)/.installed $(PROMETHEUS)/.installed $(DEBIAN)/.installed $(ETCD)/.installed
 
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check
@@ -115,11 +122,11 @@ clean: ## removes target/, and nothing of a CARGO_TARGET_DIR elsewhere, which ot
 # Two steps, so that a newcomer's demo does not wait for the packages of all vendors.
 $(VENV)/.demo: tests/demo-requirements.txt
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
 	@touch $@
 
 $(VENV)/.installed: tests/requirements.txt $(VENV)/.demo
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
 	@touch $@
 
 $(CYCLONEDX):
@@ -131,7 +138,7 @@ $(PROMETHEUS)/.installed: .ci/prometheus
 # ClickHouse's engine is half a gigabyte, and what it depends on as much again: only queries are asked of it, which need none of that.
 # rotel is a collector.
 $(VENV)/.observe: $(VENV)/.installed
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps chdb-core==26.9.0 rotel==0.0.1a15
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps chdb-core==26.9.0 rotel==0.0.1a15
 	@touch $@
 
 $(BROWSER)/.installed: .ci/browser

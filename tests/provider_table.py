@@ -23,7 +23,7 @@ def table() -> str:
         source = blocks[block["same_as"]] if "same_as" in block else block
         handshake = "answered" if "handshake" in block or "handshake" in source else ""
         scheme = source.get("scheme", {})
-        is_timed = "timestamp" in scheme or {"exp", "iat"} & set(scheme.get("jwt", {}).get("required", []))
+        is_timed = {"timestamp", "message_signature"} & set(scheme) or {"exp", "iat"} & set(scheme.get("jwt", {}).get("required", []))
         time = "signed" if is_timed else ""
         rows.append(f"| [{block['title']}]({block['documentation']}) | `{name}` | {checks(source)} | {time} | {handshake} | {checked(block['checked'])} |")
     return "\n".join(rows) + "\n"
@@ -36,9 +36,13 @@ def checked(of: dict) -> str:
 def checks(block: dict) -> str:
     if "token" in block:
         ((kind, value),) = block["token"].items()
+        if kind == "json":
+            return f"token in the body, `{value}`"
         return f"token in `{value}`" if kind == "header" else f"token, {kind.capitalize()}"
     if jwt := block["scheme"].get("jwt"):
         return f"JWT, `{block['scheme']['algorithm']}` in `{jwt['header']}`"
+    if "message_signature" in block["scheme"]:
+        return f"message signature, `{block['scheme']['algorithm']}`"
     fields = block["scheme"]["signature"]
     first = fields[0] if isinstance(fields, list) else fields
     return f"`{block['scheme']['algorithm']}` in `{first.get('header') or first.get('query')}`"

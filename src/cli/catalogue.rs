@@ -6,6 +6,7 @@ use crate::output::terminal::Failure;
 use serde_json::Value;
 use webhook_guard_core::catalogue::{self, Provider, Way};
 use webhook_guard_core::check::token::TokenPlace;
+use webhook_guard_core::signature::json_pointer;
 
 /// Reads all providers.
 pub(crate) fn all() -> Result<Vec<Provider>, Failure> {
@@ -53,6 +54,7 @@ pub(crate) fn checks(provider: &Provider) -> String {
         Way::Signed(..) => signed(&written_way(provider)),
         Way::Token(TokenPlace::Header(name)) => format!("token in {name}"),
         Way::Token(TokenPlace::Bearer) => "token, Bearer".to_owned(),
+        Way::Token(TokenPlace::Json(path)) => format!("token in the body, {}", json_pointer::text(path)),
         Way::Token(_) => "token, Basic".to_owned(),
     }
 }
@@ -60,12 +62,15 @@ pub(crate) fn checks(provider: &Provider) -> String {
 /// What a scheme checks, in a few words.
 pub(crate) fn signed(scheme: &Value) -> String {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let algorithm = text(scheme, "algorithm").unwrap_or_default();
+    if scheme.get("message_signature").is_some() {
+        return format!("HTTP message signature, {algorithm}");
+    }
     let fields = match scheme.get("signature").or_else(|| scheme.get("jwt")) {
         Some(Value::Array(list)) => list.first(),
         other => other,
     };
     let kind = if scheme.get("jwt").is_some() { "JWT, " } else { "" };
     let place = ["header", "query", "json"].iter().find_map(|key| text(fields?, key));
-    let algorithm = text(scheme, "algorithm").unwrap_or_default();
     format!("{kind}{algorithm} in {}", place.unwrap_or_default())
 }

@@ -296,12 +296,13 @@ fn way(kind: &str, node: &Node<'_>, block: &Object<'_>) -> Result<(Way, Option<F
 /// How a provider sends a token. For Basic credentials the secret is `username:password`, or the password alone where
 /// any user name will do.
 fn token_place(node: &Node<'_>) -> Result<TokenPlace, ConfigError> {
-    let object = node.object(&["header", "bearer", "basic"])?;
-    let complaint = "must have exactly one of `header`, `bearer` and `basic`";
-    let (kind, place) = object.exactly_one(&["header", "bearer", "basic"], complaint)?;
+    let object = node.object(&["header", "bearer", "basic", "json"])?;
+    let complaint = "must have exactly one of `header`, `bearer`, `basic` and `json`";
+    let (kind, place) = object.exactly_one(&["header", "bearer", "basic", "json"], complaint)?;
     Ok(match kind {
         "header" => TokenPlace::Header(Arc::from(place.header_name()?)),
         "bearer" => TokenPlace::Bearer,
+        "json" => TokenPlace::in_body(&place)?,
         _ => TokenPlace::BasicAny,
     })
 }

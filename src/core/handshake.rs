@@ -14,6 +14,8 @@ use crate::signature::field::Place;
 use crate::signature::hmac::Encoding;
 use crate::signature::json_pointer::{Answer, Search};
 use crate::signature::key::Key;
+use crate::uri::query;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// One handshake of a provider.
@@ -42,6 +44,9 @@ pub enum Form {
     Status(u16),
     /// The echoed value as `text/plain`.
     Text,
+    /// The same of any printable text that no browser takes for a page: blanks and colons, but no brackets, ampersands and
+    /// quotes. In the query it is written as in a form.
+    Printable,
     /// The echoed value in a header.
     Header(Arc<str>),
     /// This JSON text with `{echo}` and `{keyed}` filled in.
@@ -84,11 +89,15 @@ impl Value {
         match place {
             None => Self::Absent,
             Some(Place::Json(path)) => Self::Later(Search::new(path.clone())),
-            Some(place) => match place.read(facts) {
-                Occurrence::Once(value) if value.len() > MOST_ECHOED => Self::TooLong,
-                Occurrence::Once(value) => Self::Known(value.into_owned()),
-                Occurrence::Absent | Occurrence::Many => Self::Absent,
-            },
+            Some(place) => Self::known(place.read(facts).map(Cow::into_owned)),
+        }
+    }
+
+    fn known(value: Occurrence<Vec<u8>>) -> Self {
+        match value {
+            Occurrence::Once(value) if value.len() > MOST_ECHOED => Self::TooLong,
+            Occurrence::Once(value) => Self::Known(value),
+            Occurrence::Absent | Occurrence::Many => Self::Absent,
         }
     }
 
@@ -150,7 +159,12 @@ impl Handshake {
             (Value::Absent | Value::TooLong, Some(_)) => true,
             (Value::Later(_), _) | (_, None) => false,
         };
-        let echo = Value::read(self.echo.as_ref(), facts);
+        let echo = match (&self.answer, &self.echo) {
+            (Form::Printable, Some(Place::Query(name))) => {
+                Value::known(query::one_of_form(facts.query(), name.as_bytes()))
+            }
+            (_, echo) => Value::read(echo.as_ref(), facts),
+        };
         let lacks_echo = self.echo.is_some() && matches!(echo, Value::Absent);
         if is_other || lacks_echo {
             return None;
@@ -243,7 +257,11 @@ impl Form {
             Self::Json(_, Some(_)) => (MOST_SIGNED, b"_-"),
             _ => (MOST_ECHOED, b"._~=-"),
         };
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || others.contains(byte);
+        let is_printable = |byte: &u8| (b' '..=b'~').contains(byte) && !b"<>&\"'".contains(byte);
+        let plain = |byte: &u8| match self {
+            Self::Printable => is_printable(byte),
+            _ => byte.is_ascii_alphanumeric() || others.contains(byte),
+        };
         let is_plain = |echo: &[u8]| !echo.is_empty() && echo.len() <= most && echo.iter().all(plain);
         if !echo.is_none_or(is_plain) {
             return None;
@@ -252,7 +270,7 @@ impl Form {
         let text = std::str::from_utf8(echo).ok()?;
         Some(match self {
             Self::Status(status) => Reply::plain(*status, "", None),
-            Self::Text => Reply::plain(200, text, None),
+            Self::Text | Self::Printable => Reply::plain(200, text, None),
             Self::Header(name) => Reply::plain(200, "", Some((name, text))),
             Self::Json(template, keyed) => {
                 let keyed = match keyed {

@@ -82,6 +82,15 @@ impl PolicyCheck {
         }
     }
 
+    /// Whether it looks at the body.
+    pub(crate) const fn judges_body(&self) -> bool {
+        match &self.check {
+            Check::Source(_) | Check::Certificate(_) => false,
+            Check::Token(check) => check.is_in_body(),
+            Check::Signature(_) => true,
+        }
+    }
+
     /// Whether a handshake of the provider has values signed for anyone with the key of the deliveries.
     fn signs_for_strangers(&self) -> bool {
         self.handshakes.iter().any(|handshake| handshake.signs_for_strangers())
@@ -192,7 +201,7 @@ impl Policy {
     /// is not for a request without a body either: the verdict must not depend on the framing.
     #[must_use]
     pub fn tells_identity(&self, holds_head: bool) -> bool {
-        let judges_body = self.leaves.iter().any(|leaf| matches!(leaf.check, Check::Signature(_)));
+        let judges_body = self.leaves.iter().any(PolicyCheck::judges_body);
         self.forward.identity && (holds_head || !judges_body)
     }
 

@@ -11,9 +11,11 @@ pub mod json_pointer;
 pub mod jwt;
 pub mod key;
 mod key_form;
+pub mod message_signature;
 pub mod public_key;
 pub mod public_url;
 pub(crate) mod scheme;
+mod structured;
 pub mod template;
 pub mod timestamp;
 
@@ -27,13 +29,14 @@ use crate::request::{Facts, Millis, Occurrence};
 use crate::secret::{Secret, equal};
 use crate::signature::field::{Field, Found};
 use crate::signature::form::Form;
-use crate::signature::hmac::BodyDigest;
+use crate::signature::hmac::{BodyDigest, Digest};
 use crate::signature::json_pointer::{Answer, Search};
-use crate::signature::jwt::Times;
 use crate::signature::key::{Key, Tag};
+use crate::signature::message_signature::{Candidate, MessageSignature};
 use crate::signature::public_key::Verification;
 use crate::signature::public_url::PublicUrl;
 use crate::signature::template::{Body, Part, Rendered, Seam, Values};
+use crate::signature::timestamp::Times;
 use data_encoding::HEXLOWER;
 use std::fmt;
 use std::sync::Arc;
@@ -67,6 +70,9 @@ impl SignatureCheck {
     /// The reason, when the headers alone settle that the signature cannot hold.
     pub fn begin(self: &Arc<Self>, facts: &Facts<'_>) -> Result<Running, Reason> {
         let scheme = &self.scheme;
+        if let Some(terms) = &scheme.message {
+            return self.begin_message(terms, facts);
+        }
         let token = match &scheme.jwt {
             Some(jwt) => Some(jwt.read(facts, scheme.algorithm, self.public_url.as_ref())?),
             None => None,
@@ -92,13 +98,8 @@ impl SignatureCheck {
             digests.extend(equality.begin(facts)?);
         }
         let digest = token.as_ref().and_then(|token| token.body);
-        digests.extend(digest.map(|digest| (BodyDigest::default(), digest)));
-        if let Some(field) = &scheme.delivery_id {
-            later.extend(field.search().map(|search| (search, Later::DeliveryId)));
-        }
-        if let Some(field) = self.names.as_ref().and_then(|names| names.field.as_ref()) {
-            later.extend(field.search().map(|search| (search, Later::Name)));
-        }
+        digests.extend(digest.map(|digest| (Digest::sha256(), digest.to_vec())));
+        later.extend(self.later());
         let id_field = scheme.delivery_id.as_ref().filter(|_| scheme.signed.has(&Part::Id));
         let id = id_field.map(|field| field.read(facts));
         let values = Values {
@@ -128,9 +129,6 @@ impl SignatureCheck {
             Box::new(Name { id, content })
         });
         let mut running = Running {
-            check: self.clone(),
-            tags: Vec::new(),
-            public: None,
             claims,
             sent,
             times: token.map(|token| token.times),
@@ -139,11 +137,67 @@ impl SignatureCheck {
             content: (scheme.signed.body() == Body::Digest).then(Box::default),
             after,
             seam,
-            body: Seen::default(),
             name,
+            ..Running::new(self)
         };
         running.start(&before, values)?;
         Ok(running)
+    }
+
+    /// Judges an HTTP message signature: it covers headers only, so that nothing but the digest of the body is left open.
+    fn begin_message(
+        self: &Arc<Self>,
+        terms: &MessageSignature,
+        facts: &Facts<'_>,
+    ) -> Result<Running, Reason> {
+        let signed = terms.read(facts, self.scheme.algorithm, self.public_url.as_ref())?;
+        for candidate in signed.candidates {
+            let Candidate { base, signature, times, name, nonce } = candidate;
+            let Some(secret) = self.signer(&base, &[signature], facts.now) else { continue };
+            let name = self.names.as_ref().map(|_| {
+                let mut content = BodyDigest::default();
+                content.update(&name);
+                Box::new(Name { id: nonce, content })
+            });
+            return Ok(Running {
+                signer: Some(secret),
+                times: Some(times),
+                digests: signed.digests,
+                later: self.later().collect(),
+                name,
+                ..Running::new(self)
+            });
+        }
+        Err(Reason::SignatureMismatch)
+    }
+
+    /// The place of the secret that signed content of which nothing is still to come. Every secret key is tried, without an
+    /// early exit.
+    fn signer(&self, content: &[u8], claims: &[Vec<u8>], now: Millis) -> Option<usize> {
+        let mut signer = None;
+        let mut public = Vec::new();
+        for (place, secret) in self.valid(now) {
+            match &secret.value {
+                Key::Public(key) => public.push((place, key.clone())),
+                key => {
+                    if key.start(content).is_some_and(|tag| tag.matches(claims)) {
+                        signer = Some(place);
+                    }
+                }
+            }
+        }
+        if public.is_empty() {
+            return signer;
+        }
+        Verification::start(public, claims, content).finish(claims, |_| true)
+    }
+
+    /// What is searched for in the body beside the signature and its time.
+    fn later(&self) -> impl Iterator<Item = (Search, Later)> {
+        let id = self.scheme.delivery_id.as_ref().map(|field| (field, Later::DeliveryId));
+        let name = self.names.as_ref().and_then(|names| names.field.as_ref());
+        let fields = id.into_iter().chain(name.map(|field| (field, Later::Name)));
+        fields.filter_map(|(field, later)| Some((field.search()?, later)))
     }
 
     /// The secrets that are valid at that time, each with its place.
@@ -225,14 +279,14 @@ impl Claims {
 
 impl Equality {
     /// Judges what the headers tell; what needs the body is handed back.
-    fn begin(&self, facts: &Facts<'_>) -> Result<Option<(BodyDigest, [u8; 32])>, Reason> {
+    fn begin(&self, facts: &Facts<'_>) -> Result<Option<(Digest, Vec<u8>)>, Reason> {
         let Occurrence::Once(given) = self.place.read(facts) else { return Err(Reason::RequirementNotMet) };
         match &self.expected {
             Expected::Text(text) if *given == *text.as_bytes() => Ok(None),
             Expected::Text(_) => Err(Reason::RequirementNotMet),
             Expected::BodyDigest(encoding) => {
-                let claimed = encoding.decode(&given).and_then(|claimed| claimed.try_into().ok());
-                Ok(Some((BodyDigest::default(), claimed.ok_or(Reason::RequirementNotMet)?)))
+                let claimed = encoding.decode(&given).filter(|claimed| claimed.len() == 32);
+                Ok(Some((Digest::sha256(), claimed.ok_or(Reason::RequirementNotMet)?)))
             }
         }
     }
@@ -296,12 +350,15 @@ pub struct Running {
     tags: Vec<Signer>,
     /// One verification for all keys, where they are public.
     public: Option<Verification>,
+    /// The place of the secret that signed, where the headers told it.
+    signer: Option<usize>,
     claims: Vec<Vec<u8>>,
     /// When the sender says that it signed, where the headers say so.
     sent: Option<Millis>,
-    /// The times of a token.
+    /// The times that a token or a message signature says of itself.
     times: Option<Times>,
-    digests: Vec<(BodyDigest, [u8; 32])>,
+    /// What must be the digests of the body.
+    digests: Vec<(Digest, Vec<u8>)>,
     later: Vec<(Search, Later)>,
     /// The digest of the body, where that is what is signed.
     content: Option<Box<BodyDigest>>,
@@ -366,6 +423,26 @@ pub struct End {
 }
 
 impl Running {
+    /// A check of which nothing has been judged.
+    fn new(check: &Arc<SignatureCheck>) -> Self {
+        Self {
+            check: check.clone(),
+            tags: Vec::new(),
+            public: None,
+            signer: None,
+            claims: Vec::new(),
+            sent: None,
+            times: None,
+            digests: Vec::new(),
+            later: Vec::new(),
+            content: None,
+            after: Vec::new(),
+            seam: Seam::default(),
+            body: Seen::default(),
+            name: None,
+        }
+    }
+
     /// Starts a tag for each secret that is valid now, or one verification for all public keys.
     fn start(&mut self, before: &[u8], values: Values<'_, '_>) -> Result<(), Reason> {
         let check = self.check.clone();
@@ -447,6 +524,9 @@ impl Running {
         let own: usize = self.tags.iter().filter_map(|signer| signer.after.as_ref()).map(heap).sum();
         let searches: usize = self.later.iter().map(|(search, _)| search.kept_bytes()).sum();
         let public = self.public.as_ref().map_or(0, Verification::kept_bytes);
+        let digests = self.digests.iter();
+        let digests: usize =
+            digests.map(|(digest, claimed)| digest.kept_bytes().saturating_add(heap(claimed))).sum();
         let name = self.name.as_ref().map_or(0, |name| {
             let id = name.id.as_ref().map_or(0, heap);
             size_of::<Name>().saturating_add(16).saturating_add(id)
@@ -458,6 +538,7 @@ impl Running {
             heap(&self.tags),
             heap(&self.claims),
             heap(&self.digests),
+            digests,
             heap(&self.later),
             heap(&self.after),
             claims,
@@ -501,8 +582,8 @@ impl Running {
         if let (Some(sent), Some(freshness)) = (self.sent, &check.scheme.freshness) {
             time = freshness.admit(sent, end.now);
         }
-        if let (Some(times), Some(jwt)) = (self.times, &check.scheme.jwt) {
-            time = jwt.admit(times, end.now);
+        if let Some(times) = self.times {
+            time = times.admit(end.now);
         }
         if check.scheme.signed.body() == Body::Form {
             let form = end.body.and_then(Form::read).ok_or(Reason::SignatureMalformed)?;
@@ -515,10 +596,10 @@ impl Running {
         if let Some(digest) = self.content.take() {
             self.hash(HEXLOWER.encode(&digest.finish()).as_bytes());
         }
-        let Self { tags, public, claims, after, digests, name, .. } = self;
+        let Self { tags, public, signer, claims, after, digests, name, .. } = self;
         let is_valid =
             |secret: usize| check.secrets.get(secret).is_some_and(|secret| secret.validity.admits(end.now));
-        let mut signer = None;
+        let mut signer = signer.filter(|secret| is_valid(*secret));
         for Signer { secret, mut tag, after: own } in tags {
             tag.update(own.as_ref().unwrap_or(&after));
             if tag.matches(&claims) & is_valid(secret) {
@@ -532,9 +613,9 @@ impl Running {
         let secret = signer.ok_or(Reason::SignatureMismatch)?;
         time?;
         if !digests.into_iter().all(|(digest, claimed)| equal(&digest.finish(), &claimed)) {
-            // Of a token the digest is what it signs.
-            let is_token = check.scheme.jwt.is_some();
-            return Err(if is_token { Reason::SignatureMismatch } else { Reason::RequirementNotMet });
+            // Of a token or a message signature the digest is what it signs.
+            let is_signed = check.scheme.jwt.is_some() || check.scheme.message.is_some();
+            return Err(if is_signed { Reason::SignatureMismatch } else { Reason::RequirementNotMet });
         }
         let secret_id = check.secrets.get(secret).and_then(|secret| secret.id.clone());
         let name = name.map(|name| {

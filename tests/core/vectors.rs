@@ -85,7 +85,7 @@ enum Cover {
     /// By a digest that `require` compares.
     Digest,
     /// It holds the time, so a broken one is refused for that; the vectors' other rows are enough.
-    HoldsTime,
+    HoldsValue,
     Nothing,
 }
 
@@ -123,6 +123,9 @@ impl Shape {
         let (kind, mut claims) = match (&scheme["signature"], &block["token"]) {
             // A token's parts are no text to be rewritten: tests/core/jwt.rs changes them.
             _ if scheme["jwt"].is_object() => (Kind::Signed, Vec::new()),
+            // Nor are those of a message signature: tests/core/message_signatures.rs.
+            _ if scheme["message_signature"].is_object() => (Kind::Signed, Vec::new()),
+            (Value::Null, token) if token["json"].is_string() => (Kind::Token, Vec::new()),
             (Value::Null, token) if token["header"].is_string() => (Kind::Token, Field::read_all(token)),
             (Value::Null, token) if token["bearer"] == true => (Kind::Credentials, vec![word("Bearer ")]),
             (Value::Null, _) => (Kind::Credentials, vec![word("Basic ")]),
@@ -146,8 +149,12 @@ impl Shape {
             has_dot_behind_id: signed.contains("{id}."),
             encoding: one(&scheme["signature"])["encoding"].as_str().unwrap_or_default().to_owned(),
             cover: match signed {
-                _ if scheme["timestamp"]["json"].is_string() => Cover::HoldsTime,
-                _ if scheme["jwt"]["body_sha256"].is_object() => Cover::Signed,
+                _ if scheme["timestamp"]["json"].is_string() || block["token"]["json"].is_string() => {
+                    Cover::HoldsValue
+                }
+                _ if scheme["jwt"]["body_sha256"].is_object() || scheme["message_signature"].is_object() => {
+                    Cover::Signed
+                }
                 _ if ["{body}", "{form}", "{body_sha256}"].iter().any(|part| signed.contains(part)) => {
                     Cover::Signed
                 }
@@ -335,7 +342,7 @@ const MUTATIONS: &[(&str, Mutation, [&str; 3])] = &[
         "one bit of the body flipped",
         |it, shape| {
             let is_there = it.request.body.first_mut().map(|byte| *byte ^= 1).is_some();
-            is_there && shape.cover != Cover::HoldsTime
+            is_there && shape.cover != Cover::HoldsValue
         },
         [BODY, "ok", "ok"],
     ),
@@ -349,7 +356,7 @@ const MUTATIONS: &[(&str, Mutation, [&str; 3])] = &[
     ),
     (
         "the last byte of the body cut off",
-        |it, shape| it.request.body.pop().is_some() && shape.cover != Cover::HoldsTime,
+        |it, shape| it.request.body.pop().is_some() && shape.cover != Cover::HoldsValue,
         [BODY, "ok", "ok"],
     ),
     (
@@ -595,7 +602,7 @@ fn every_mutation_of_a_valid_vector_has_its_reason() {
             let expected = match shape.kind {
                 Kind::Signed if reasons[0] != BODY => reasons[0],
                 Kind::Signed => match shape.cover {
-                    Cover::Signed | Cover::HoldsTime => "signature_mismatch",
+                    Cover::Signed | Cover::HoldsValue => "signature_mismatch",
                     Cover::Digest => "requirement_not_met",
                     Cover::Nothing => "ok",
                 },

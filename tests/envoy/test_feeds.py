@@ -11,63 +11,10 @@ from harness import client, shipped, signer
 from harness.client import Request
 from harness.envoy import Envoy, bootstrap
 from harness.feed_server import HOST, FeedServer, chunked, respond
+from harness.feeds import HERE, TAGS, errors, feed, guard, hooks, lines, policy, start, status, to, until
 from harness.gateway import Gateway
 from harness.load import Load
 from harness.upstream import Upstream
-
-HERE = "127.0.0.0/8"
-TAGS = [{"tag_name": name, "regex": rf"(\b{name}=\.=(.*?);\.;)"} for name in ("feed", "policy", "verdict", "reason")]
-
-
-def hooks(*networks: str) -> bytes:
-    return json.dumps({"web": ["0.0.0.0/0"], "hooks": networks}).encode()
-
-
-def feed(**more: object) -> dict:
-    return {"cluster": "feeds", "authority": HOST, "path": "/meta", "json": ["/hooks/*"], "refresh_seconds": 1} | more
-
-
-def policy(name: str, source_ip: dict) -> dict:
-    return {"name": name, "match": {"path": f"/{name}"}, "require": {"source_ip": source_ip}}
-
-
-def guard(feeds: dict, *policies: dict) -> dict:
-    named = [policy(name, {"allow": [{"feed": name}]}) for name in feeds]
-    return {"feeds": feeds, "policies": [policy("good", {"allow": [HERE]}), *named, *policies]}
-
-
-def to(path: str) -> Request:
-    return Request(path.encode(), [], b"{}")
-
-
-def start(server: FeedServer | None, config: dict, *, concurrency: int = 1, **options: object) -> Gateway:
-    def envoy(port: int) -> dict:
-        whole = bootstrap(config, upstream_port=port, stats_tags=TAGS, **options)
-        whole["static_resources"]["clusters"] += [server.cluster("feeds")] if server else []
-        return whole
-
-    return Gateway(envoy, good=lambda: to("/good"), concurrency=concurrency)
-
-
-def status(gateway: Gateway, path: str) -> int:
-    return client.h1_length(gateway.envoy.port, to(path)).status
-
-
-def until(holds, seconds: float = 20, what: str = "") -> None:
-    """Until it holds; how long that takes is no part of a test."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def errors(gateway: Gateway, name: str) -> float:
-    return gateway.envoy.metric("webhook_guard_feed_errors_total", feed=name)
-
-
-def lines(gateway: Gateway, text: str) -> list[str]:
-    return [line for line in gateway.envoy.log_text().splitlines() if text in line and "[error]" in line]
-
 
 @pytest.fixture
 def server(tmp_path):
@@ -292,43 +239,3 @@ def test_the_shipped_file_follows_two_providers(tmp_path):
             assert client.h1_length(running.port, unsigned).status == 401
             until(lambda: running.metric("webhook_guard_feed_prefixes", feed="stripe") == 1)
             assert client.h1_length(running.port, elsewhere).status == 403
-
-
-def many(count: int, of: int) -> bytes:
-    """So many prefixes of which no two can be merged, and those of here."""
-    first = of << 24
-    networks = [HERE] + [".".join(str(first + 4 * n >> shift & 255) for shift in (24, 16, 8, 0)) + "/31" for n in range(count)]
-    return hooks(*networks)
-
-
-@pytest.mark.only("wasm", "a dynamic module has no memory of its own that could be measured")
-def test_the_memory_of_the_vms_is_flat_over_a_hundred_refreshes_of_three_long_lists(server):
-    counts = {"long": 60_000, "middle": 30_000, "short": 10_000}
-    bodies = {name: [many(count, first), many(count - 100, first)] for first, (name, count) in enumerate(counts.items(), 20)}
-
-    def answer(name: str):
-        turns = [0]
-
-        def in_turn(connection) -> None:
-            turns[0] += 1
-            respond(bodies[name][turns[0] % 2])(connection)
-        return in_turn
-
-    server.answers = {f"/{name}": answer(name) for name in counts}
-    feeds = {name: feed(path=f"/{name}") for name in counts}
-    with start(server, guard(feeds), concurrency=2) as gateway:
-        fetched = lambda: min(sum(f"GET /{name} " in head for head in server.requests) for name in counts)  # noqa: E731
-        until(lambda: fetched() >= 5, seconds=60)
-        until(lambda: all(status(gateway, f"/{name}") == 200 for name in counts))
-
-        def unhurried() -> Request:
-            time.sleep(0.01)  # two minutes of new connections as fast as they come would use up all ports
-            return to("/long")
-
-        with Load(gateway.envoy.port, unhurried) as load:
-            at_first = gateway.envoy.linear_memories
-            until(lambda: fetched() >= 105, seconds=400)
-            assert gateway.envoy.linear_memories == at_first
-        assert load.statuses.keys() == {200}
-        assert all(errors(gateway, name) == 0 for name in counts), gateway.envoy.tail()
-        print(f"\nlinear memories of the VMs with three lists of 100,000 prefixes: {[size >> 20 for size in at_first]} MiB")

@@ -34,7 +34,7 @@ def policy(name: str, handshake: object = "answer", *, secret: str = KEY, **extr
 CONFIG = {"policies": [
     policy("slack"), policy("zoom"), policy("x", secret=X_KEY), policy("dropbox"), policy("twitch"), policy("okta"),
     policy("cloudevents"), policy("xero"), policy("discord", secret=ED25519), policy("front"), policy("ringcentral"),
-    policy("woocommerce"), policy("onfleet", secret=KEY.encode().hex()),
+    policy("woocommerce"), policy("microsoft_graph"), policy("onfleet", secret=KEY.encode().hex()),
     policy("trello", public_url="https://hooks.example.com"),
     policy("meta", {"verify_tokens": [{"value": VERIFY}]}),
     {"name": "closed", "match": {"path": "/closed"},
@@ -91,6 +91,12 @@ def woocommerce(body: bytes, kind: str, signature: bytes | None = None) -> Reque
 FORM = "application/x-www-form-urlencoded"
 
 
+def graph(token: str | None, *states: str) -> Request:
+    """What Microsoft Graph sends: a question about the endpoint, or notifications with the state that their subscriber gave."""
+    body = json.dumps({"value": [{"subscriptionId": "s", "clientState": state} for state in states]}) if states else ""
+    return Request(f"/microsoft_graph{f'?validationToken={token}' if token is not None else ''}".encode(), [(b"content-type", b"application/json")], body.encode())
+
+
 def discord(body: bytes) -> Request:
     private = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
     stamp = str(int(time.time())).encode()
@@ -133,6 +139,8 @@ ANSWERS = {
                     200, {"validation-token": ECHO}, ""),
     "woocommerce": (lambda: woocommerce(b"webhook_id=3", FORM), 200, {}, ""),
     "woocommerce without curl": (lambda: woocommerce(b"webhook_id=3", f"{FORM}; charset=UTF-8"), 200, {}, ""),
+    "microsoft graph": (lambda: graph("Validation%3a+Testing+client+application+reachability+for+subscription+Request-Id%3a+7d6c9f0a"),
+                        200, {"content-type": "text/plain"}, "Validation: Testing client application reachability for subscription Request-Id: 7d6c9f0a"),
     "onfleet": (lambda: get(f"/onfleet?check={ECHO}"), 200, {"content-type": "text/plain"}, ECHO),
 }
 
@@ -174,6 +182,12 @@ REFUSED = {
     "a delivery without its signature": (lambda: woocommerce(b"{}", "application/json"), "signature_missing"),
     "a validation token that is a script": (
         lambda: Request(b"/ringcentral", [(b"validation-token", b"<script>")], b""), "handshake_refused"),
+    "a printable echo with a script": (lambda: graph("%3cscript%3e"), "handshake_refused"),
+    "a printable echo with a quote": (lambda: graph("a%22b"), "handshake_refused"),
+    "a printable echo with a line break": (lambda: graph("a%0d%0ab"), "handshake_refused"),
+    "a printable echo that is too long": (lambda: graph("a" * 513), "handshake_refused"),
+    "a notification beside which another tenant's stands": (lambda: graph(None, KEY, "of another tenant"), "token_mismatch"),
+    "no notification": (lambda: Request(b"/microsoft_graph", [], b'{"value":[]}'), "token_missing"),
     "a delivery without its token": (lambda: Request(b"/ringcentral", [], b"{}"), "token_missing"),
     "the wrong verify token": (lambda: get(META.replace(VERIFY, "guess")), "handshake_refused"),
     "no verify token": (lambda: get("/meta?hub.mode=subscribe&hub.challenge=1"), "handshake_refused"),
@@ -193,6 +207,7 @@ def test_deliveries_beside_a_handshake_go_on(gateway):
     for request in [signed_slack(b'{"type":"event_callback","challenge":"a"}'),
                     zoom(b'{"event":"meeting.started","payload":{"plainToken":"a"}}'),
                     discord(b'{"version":1,"type":1,"event":{"type":"APPLICATION_AUTHORIZED"}}'),
+                    graph(None, KEY), graph(None, KEY, KEY),
                     front(b'{"type":"sync"}', b""), front(b'{"type":"message"}'),
                     xero(b'{"events":[{"resourceId":"1"}],"firstEventSequence":1}')]:
         gateway.passes(request)

@@ -30,6 +30,8 @@ CONFIG = {"policies": [
     policy("header", {"header": "X-Hook-Token"}),
     policy("bearer", {"bearer": True}),
     policy("basic", {"basic": {"username": "hook"}}),
+    policy("body", {"json": "/token"}),
+    policy("entries", {"json": "/items/*/token"}),
     {"name": "signed", "match": {"path": "/signed"}, "require": {"signature": {"provider": "github", "secrets": SECRETS}}},
     {"name": "open", "match": {"path": "/open"}, "require": "nothing"},
     {"name": "far", "match": {"path": "/far"}, "require": FAR},
@@ -194,6 +196,39 @@ def test_a_header_token_is_verified_and_removed(gateway, send, path, headers, na
 @pytest.mark.parametrize("path, headers, reason", REFUSED_IN_HEADERS.values(), ids=REFUSED_IN_HEADERS.keys())
 def test_a_refused_header_token(gateway, send, path, headers, reason):
     gateway.refuses(to(path, headers), reason, send=send)
+
+
+def entries(*tokens: str) -> str:
+    return f'{{"items": [{", ".join(f"""{{"token": "{token}"}}""" for token in tokens)}]}}'
+
+
+IN_BODIES = {
+    "a member": ("/body", f'{{"event": "a", "token": "{TOKEN}", "x": {{"token": "no"}}}}', "ok"),
+    "another secret": ("/body", '{"token": "the-token-of-last-year"}', "ok"),
+    "a wrong one": ("/body", f'{{"token": "{TOKEN}x"}}', "token_mismatch"),
+    "no string": ("/body", '{"token": null}', "token_mismatch"),
+    "none": ("/body", f'{{"event": "{TOKEN}"}}', "token_missing"),
+    "deeper": ("/body", f'{{"x": {{"token": "{TOKEN}"}}}}', "token_missing"),
+    "twice": ("/body", f'{{"token": "no", "token": "{TOKEN}"}}', "token_ambiguous"),
+    "twice in disguise": ("/body", f'{{"token": "{TOKEN}", "\\u0074oken": "no"}}', "token_ambiguous"),
+    "no JSON": ("/body", TOKEN, "token_missing"),
+    "no body": ("/body", "", "token_missing"),
+    "every entry": ("/entries", entries(TOKEN, "the-token-of-last-year", TOKEN), "ok"),
+    "one wrong entry": ("/entries", entries(*[TOKEN] * 40, "no"), "token_mismatch"),
+    "one entry without": ("/entries", f'{{"items": [{{"token": "{TOKEN}"}}, {{}}]}}', "token_missing"),
+    "no entry": ("/entries", entries(), "token_missing"),
+    "the list twice": ("/entries", f'{entries(TOKEN)[:-1]}, "items": []}}', "token_ambiguous"),
+}
+
+
+@pytest.mark.parametrize("path, body, reason", IN_BODIES.values(), ids=IN_BODIES.keys())
+def test_a_token_in_the_body_is_verified_and_stays_there(gateway, path, body, reason):
+    for send in (client.h1_length, client.h1_chunked, client.h2_send):
+        request = Request(path.encode(), [(b"content-type", b"application/json")], body.encode())
+        if reason == "ok":
+            gateway.passes(request, send)
+        else:
+            gateway.refuses(request, reason, send=send)
 
 
 def test_no_token_in_any_log(gateway):

@@ -53,6 +53,20 @@ def coinbase_commerce(body: str) -> dict:
     return {"X-CC-Webhook-Signature": WebhookSignature._compute_signature(body, PLAIN)}
 
 
+def http_message_signatures(body: str) -> dict:
+    import requests
+    from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver, algorithms
+
+    class Keys(HTTPSignatureKeyResolver):
+        def resolve_private_key(self, key_id: str) -> bytes:
+            return PLAIN.encode()
+
+    request = requests.Request("POST", f"{PUBLIC_URL}/http_message_signatures", data=body.encode()).prepare()
+    HTTPMessageSigner(signature_algorithm=algorithms.HMAC_SHA256, key_resolver=Keys()).sign(
+        request, key_id="key-1", covered_component_ids=("@method", "@authority", "@path", "content-digest"), body=body.encode())
+    return {name: request.headers[name] for name in ("Content-Digest", "Signature-Input", "Signature")}
+
+
 def modern_treasury(body: str) -> dict:
     from modern_treasury import ModernTreasury
     client = ModernTreasury(api_key="none", organization_id="none")
@@ -458,6 +472,7 @@ VENDORS = {
     "github": Vendor(github),
     "gocardless": Vendor(gocardless),
     "gr4vy": Vendor(gr4vy),
+    "http_message_signatures": Vendor(http_message_signatures),
     "hubspot_v3": Vendor(hubspot_v3, public_url=PUBLIC_URL),
     "imagekit": Vendor(imagekit),
     "increase": Vendor(increase),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.envoy import ROOT
 
-RIG = ROOT / "target/bench/release/rig"
+RIG = ROOT / "target/rig/rig"
 
 
 class Rig:

@@ -305,6 +305,14 @@ def test_a_search_finds_ids_words_and_beginnings(messages):
     assert len(messages.messages(**{"from": at - 1000, "to": at + 1000})) == 4 and messages.messages(to=at - 60_000) == []
 
 
+def test_a_beginning_of_too_many_words_is_told_and_not_searched(messages):
+    with Exporter(messages.otlp) as exporter:
+        exporter.send({} | body(" ".join(f"user{number:03}" for number in range(201)).encode()))
+    assert len(messages.messages(q="user1*")) == 1
+    answer = messages.ask("/api/messages?q=user*")
+    assert answer.status != 200 and b'more than 200 words begin with \\"user\\": say more of it' in answer.body, answer
+
+
 # Forgetting
 
 

@@ -26,8 +26,9 @@ def lists() -> dict[str, list[str]]:
     return {
         "provider": list(blocks),
         "token_provider": [name for name in blocks if name not in schemes],
+        "body_token_provider": [name for name, block in blocks.items() if "json" in block.get("token", {})],
         "timed_provider": [name for name, scheme in schemes.items()
-                           if "timestamp" in scheme or "iat" in scheme.get("jwt", {}).get("required", [])],
+                           if {"timestamp", "message_signature"} & set(scheme) or "iat" in scheme.get("jwt", {}).get("required", [])],
         "url_provider": [name for name, scheme in schemes.items()
                          if "{url" in scheme.get("signed", "") or "url_sha256" in scheme.get("jwt", {})],
         "answering_provider": [name for name, shapes in handshakes.items() if '"verify_token"' not in shapes],

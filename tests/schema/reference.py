@@ -22,6 +22,7 @@ BLOCKS = {
     "secret": "Secret",
     "scheme": "`scheme`",
     "jwt": "`jwt`",
+    "message_signature": "`message_signature`",
     "digest_claim": "A claim that holds a digest",
     "field": "Field",
     "forward": "`forward`",

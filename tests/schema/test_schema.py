@@ -115,8 +115,8 @@ EXCEPTIONS = {
 # Lists of keys in src/core/config that are the catalogue's alone: a provider's token, its handshakes and what is in them, and
 # what its block was checked against.
 CATALOGUE_KEYS = {
-    frozenset({"header", "bearer", "basic"}),
-    frozenset({"method", "signed", "when", "unless", "verify_token", "echo", "status", "header", "json", "keyed"}),
+    frozenset({"header", "bearer", "basic", "json"}),
+    frozenset({"method", "signed", "when", "unless", "verify_token", "echo", "status", "header", "json", "keyed", "printable"}),
     frozenset({"header", "query", "json"}),
     frozenset({"header", "query", "json", "equals"}),
     frozenset({"kind", "source", "date"}),

@@ -143,7 +143,7 @@ class Provider:
     sign: Callable[..., Headers]
     in_query: Callable[..., str] | None
     key: Callable[[str], tuple]
-    body: str
+    body: str | Callable[[bytes], str]
     has_empty: bool
     also: Headers
     url: str | None
@@ -157,10 +157,11 @@ class Provider:
             vectors.append(self._vector("no-body", ""))
         return [*vectors, self._vector("other-secret", self.body, "another sender", self.mismatch)]
 
-    def _vector(self, label: str, body: str, signer: str | None = None, expect: str = "ok") -> dict:
+    def _vector(self, label: str, body: str | Callable[[bytes], str], signer: str | None = None, expect: str = "ok") -> dict:
         secret, key = self.key(self.name)
         if signer:
             _, key = self.key(signer)
+        body = body(key) if callable(body) else body
         vector = {"name": f"{self.name.replace('_', '-')}-{label}", "made": self.made, "secret": secret,
                   "headers": self.also | self.sign(key, body.encode())}
         if self.url:
@@ -173,7 +174,7 @@ class Provider:
 PROVIDERS: dict[str, Provider] = {}
 
 
-def provider(name: str, sign: Callable[..., Headers], *, key=plain, body: str = EVENT, has_empty: bool = True,
+def provider(name: str, sign: Callable[..., Headers], *, key=plain, body: str | Callable[[bytes], str] = EVENT, has_empty: bool = True,
              also: Headers | None = None, url: str | None = None, now: int | None = None,
              mismatch: str = "signature_mismatch", made: str = MADE, agrees: str = "",
              in_query: Callable[..., str] | None = None) -> None:
@@ -193,6 +194,20 @@ def bearer(name: str, **options: object) -> None:
 
 def basic(name: str, **options: object) -> None:
     provider(name, lambda key, body: {"Authorization": f"Basic {b64(key)}"}, key=pair, mismatch="token_mismatch", **options)
+
+
+def in_body(name: str, body: Callable[[str], dict], **options: object) -> None:
+    """A token that is a value of the body."""
+    provider(name, lambda key, body: {"Content-Type": "application/json"}, body=lambda key: json.dumps(body(key.decode())), has_empty=False,
+             mismatch="token_mismatch", **options)
+
+
+def message_signature(key: bytes, body: bytes) -> Headers:
+    """RFC 9421 over the components that a webhook's must have, with a digest of RFC 9530."""
+    digest = f"sha-256=:{b64(hashlib.sha256(body).digest())}:"
+    parameters = f'("@method" "@authority" "@path" "content-digest");created={NOW};keyid="acme-1";alg="hmac-sha256"'
+    base = f'"@method": POST\n"@authority": hooks.example.com\n"@path": /hook\n"content-digest": {digest}\n"@signature-params": {parameters}'
+    return {"Content-Digest": digest, "Signature-Input": f"sig1={parameters}", "Signature": f"sig1=:{b64mac(key, base)}:"}
 
 
 def standard(name: str, *, names: str = "webhook", key=whsec, **options: object) -> None:
@@ -559,6 +574,12 @@ def p256_pem(seed: str) -> tuple[str, ec.EllipticCurvePrivateKey]:
 def sha256_hex(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
+
+provider("http_message_signatures", message_signature, now=NOW)
+in_body("aircall", lambda key: {"resource": "call", "event": "call.ended", "timestamp": NOW, "token": key, "data": {"id": 812}})
+in_body("microsoft_graph", lambda key: {"value": [
+    {"subscriptionId": UUID, "clientState": key, "changeType": "created", "resource": "users/1/messages/2"},
+    {"subscriptionId": UUID, "clientState": key, "changeType": "updated", "resource": "users/1/messages/3"}]})
 
 provider("netlify", lambda key, body: {"X-Webhook-Signature": hs256(key, {"iss": "netlify", "sha256": sha256_hex(body)})})
 provider("vonage", lambda key, body: {"Authorization": "Bearer " + hs256(key, {

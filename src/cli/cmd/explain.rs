@@ -21,7 +21,7 @@ use webhook_guard_core::policy::{Check, Policy, PolicyCheck, PolicySet};
 use webhook_guard_core::record::RecordTerms;
 use webhook_guard_core::request::{ClientCertificate, Facts};
 use webhook_guard_core::signature::template::Part;
-use webhook_guard_core::signature::{End, SignatureCheck, field};
+use webhook_guard_core::signature::{End, SignatureCheck, field, json_pointer};
 use webhook_guard_core::uri::query;
 
 #[derive(Debug, Args)]
@@ -443,6 +443,7 @@ fn leaf_name(leaf: &PolicyCheck) -> String {
                 TokenPlace::Header(name) => format!("in {name}"),
                 TokenPlace::Bearer => "Bearer".to_owned(),
                 TokenPlace::Basic { .. } | TokenPlace::BasicAny => "Basic".to_owned(),
+                TokenPlace::Json(path) => format!("in the body, {}", json_pointer::text(path)),
             };
             match provider {
                 Some(provider) => format!("token of {provider} ({place})"),

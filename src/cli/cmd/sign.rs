@@ -238,7 +238,7 @@ impl SignArguments {
         };
         let mut capture = self.blank(url, now)?;
         let tolerance = match &leaf.check {
-            Check::Signature(check) => check.scheme.freshness.as_ref().map(|one| one.tolerance_seconds),
+            Check::Signature(check) => check.scheme.age_bounds().map(|(tolerance, _)| tolerance),
             _ => None,
         };
         let at = match self.tamper {
@@ -404,7 +404,7 @@ fn reference<'r>(leaf: &PolicyCheck, secret: &'r Secret, tamper: Option<Tamper>)
             Credential::Basic("")
         }
         TokenPlace::Basic { .. } | TokenPlace::BasicAny => Credential::Basic(signer::ANYONE),
-        TokenPlace::Query(_) => return None,
+        TokenPlace::Query(_) | TokenPlace::Json(_) => return None,
     };
     let end = if tamper == Some(Tamper::Signature) { signer::WRONG_END } else { "" };
     Some(Reference { credential, secret, end })

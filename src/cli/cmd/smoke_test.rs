@@ -168,9 +168,9 @@ impl Plan<'_> {
                 Some(Check::Signature(check)) => {
                     flaws.extend([Flaw::Body(index), Flaw::Without(index)]);
                     flaws.extend([Flaw::Stranger(index), Flaw::Twice(index)]);
-                    if let Some(freshness) = &check.scheme.freshness {
-                        let late = freshness.tolerance_seconds.saturating_add(BEYOND);
-                        let early = freshness.future_seconds.saturating_add(BEYOND);
+                    if let Some((tolerance, future)) = check.scheme.age_bounds() {
+                        let late = tolerance.saturating_add(BEYOND);
+                        let early = future.saturating_add(BEYOND);
                         flaws.extend([Flaw::Late(index, late), Flaw::Early(index, early)]);
                     }
                 }

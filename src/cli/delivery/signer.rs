@@ -16,17 +16,21 @@ use webhook_guard_core::secret::Fingerprint;
 use webhook_guard_core::signature::field::{Field, Place};
 use webhook_guard_core::signature::form::Form;
 use webhook_guard_core::signature::hmac::BodyDigest;
+use webhook_guard_core::signature::json_pointer::{self, EVERY};
 use webhook_guard_core::signature::jwt::{Jwt, algorithm_name};
 use webhook_guard_core::signature::key::{Algorithm, Key};
+use webhook_guard_core::signature::message_signature::{
+    self, CONTENT_DIGEST, MessageSignature, SIGNATURE, SIGNATURE_INPUT,
+};
 use webhook_guard_core::signature::public_url::Extent;
 use webhook_guard_core::signature::template::{Body, Rendered, Values};
 use webhook_guard_core::signature::timestamp::Unit;
 use webhook_guard_core::signature::{Expected, SignatureCheck};
 use webhook_guard_core::uri::{percent, query};
 
-/// The key and the token of someone who does not know the right one.
 /// For how many seconds a token that we write is valid, as MessageBird's are.
 const TOKEN_SECONDS: i64 = 60;
+/// The key and the token of someone who does not know the right one.
 const STRANGER: &str = "webhook-guard: a stranger's guess";
 
 /// What makes a token a wrong one, without a hint at the right one.
@@ -98,6 +102,7 @@ impl Signer<'_> {
                 capture.push(AUTHORIZATION, basic(&format!("{user}:{token}")).as_bytes());
             }
             TokenPlace::BasicAny => capture.push(AUTHORIZATION, basic(&credentials(&token)).as_bytes()),
+            TokenPlace::Json(path) => insert(&mut capture.body, path, &token)?,
         }
         match &leaf.delivery_id {
             Some(field) => self.name(capture, field),
@@ -140,6 +145,9 @@ impl Signer<'_> {
         if let Some(jwt) = &scheme.jwt {
             return self.sign_token(capture, check, jwt, &key, hand);
         }
+        if let Some(message) = &scheme.message {
+            return self.sign_message(capture, check, message, &key, hand);
+        }
         let timestamp =
             scheme.freshness.as_ref().map(|freshness| (freshness, written(freshness.unit, self.at)));
         // What sits in the body comes first: digests and the signature cover it.
@@ -164,11 +172,7 @@ impl Signer<'_> {
             }
         }
         for name in scheme.signed.headers() {
-            if capture.field(name).is_none() {
-                // No scheme says what stands in a header that it signs; where a catalogue's provider has one, it is a time.
-                let unit = if name == "date" { Unit::HttpDate } else { Unit::Seconds };
-                capture.push(name, written(unit, self.at).as_bytes());
-            }
+            self.fill_header(capture, name);
         }
         let headers = capture.headers();
         let around =
@@ -259,6 +263,71 @@ impl Signer<'_> {
             *last ^= 1;
         }
         write(capture, &jwt.place, &format!("{content}.{}", BASE64URL_NOPAD.encode(&tag)))
+    }
+
+    /// Writes an HTTP message signature over what it must cover, and nothing else.
+    fn sign_message(
+        &self,
+        capture: &mut Capture,
+        check: &SignatureCheck,
+        message: &MessageSignature,
+        key: &Key,
+        hand: Hand,
+    ) -> Result<(), String> {
+        if capture.field(CONTENT_DIGEST).is_none() {
+            let mut digest = BodyDigest::default();
+            digest.update(&capture.body);
+            let text = format!("sha-256=:{}:", BASE64.encode(&digest.finish()));
+            capture.push(CONTENT_DIGEST, text.as_bytes());
+        }
+        for name in message.components.iter().filter(|name| !name.starts_with('@')) {
+            self.fill_header(capture, name);
+        }
+        let algorithm = message_signature::algorithm_name(check.scheme.algorithm);
+        let texts = [
+            ("keyid", message.key_id.as_deref()),
+            ("alg", algorithm),
+            ("nonce", Some(self.delivery_id).filter(|_| message.has_nonce)),
+            ("tag", message.tag.as_deref()),
+        ];
+        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let components: Vec<String> = message.components.iter().map(|name| quoted(name)).collect();
+        let seconds = self.at.floor_to_second().0.div_euclid(1000);
+        let mut parameters = format!("({});created={seconds}", components.join(" "));
+        for (name, text) in texts {
+            parameters.extend(text.map(|text| format!(";{name}={}", quoted(text))));
+        }
+        let label = message.label.as_deref().unwrap_or("sig1");
+        capture.push(SIGNATURE_INPUT, format!("{label}={parameters}").as_bytes());
+        // What is signed is what would be read, so it is read: with a signature that says nothing yet.
+        let length = *check.scheme.algorithm.claim_lengths().start();
+        let written = |tag: &[u8]| format!("{label}=:{}:", BASE64.encode(tag));
+        let mut draft = capture.clone();
+        draft.push(SIGNATURE, written(&vec![0; length]).as_bytes());
+        let headers = draft.headers();
+        let around =
+            Circumstances { source: None, client_certificate: None, route_policy: None, now: self.at };
+        let facts = around.facts(&headers, !capture.body.is_empty());
+        let read = message.read(&facts, check.scheme.algorithm, check.public_url.as_ref());
+        let signed =
+            read.map_err(|reason| format!("what is signed cannot be put together: {}", reason.code()))?;
+        let candidate = signed.candidates.first().ok_or("another signature stands there already")?;
+        let tag = key.start(&candidate.base).ok_or_else(|| only_the_provider(check.scheme.algorithm))?;
+        let mut tag = tag.finish();
+        if let Some(last) = tag.last_mut().filter(|_| hand == Hand::Slips) {
+            *last ^= 1;
+        }
+        capture.push(SIGNATURE, written(&tag).as_bytes());
+        Ok(())
+    }
+
+    /// Writes a header that is signed, unless it is there. No scheme says what stands in it; where a catalogue's provider
+    /// has one, it is a time.
+    fn fill_header(&self, capture: &mut Capture, name: &str) {
+        if capture.field(name).is_none() {
+            let unit = if name == "date" { Unit::HttpDate } else { Unit::Seconds };
+            capture.push(name, written(unit, self.at).as_bytes());
+        }
     }
 
     /// Writes the delivery's id, unless there is one already.
@@ -352,28 +421,43 @@ fn append(target: &mut String, name: &str, value: &str) {
 
 /// Writes a value into a JSON body; bytes that say it already stay as they are.
 fn insert(body: &mut Vec<u8>, path: &[Vec<u8>], value: &str) -> Result<(), String> {
-    let place: String = path.iter().map(|part| format!("/{}", String::from_utf8_lossy(part))).collect();
+    let place = json_pointer::text(path);
     let wrong = |what: &str| format!("{place} is part of the body, and {what}");
     let mut root: Value = serde_json::from_slice(body).map_err(|_| wrong("the body is not JSON"))?;
-    let mut slot = &mut root;
-    for part in path {
-        let key = String::from_utf8_lossy(part).into_owned();
-        slot = match slot {
-            Value::Object(members) => members.entry(key).or_insert_with(|| Value::Object(Default::default())),
-            Value::Array(items) => {
-                let index = key.parse::<usize>().ok();
-                index.and_then(|index| items.get_mut(index)).ok_or_else(|| wrong("the list is too short"))?
-            }
-            _ => return Err(wrong("something else stands there")),
-        };
-    }
-    let number = value.parse::<i64>().ok();
-    let is_there = slot.as_str() == Some(value) || (number.is_some() && slot.as_i64() == number);
-    if !is_there {
-        *slot = number.map_or_else(|| Value::from(value), Value::from);
+    if put(&mut root, path, value).map_err(wrong)? {
         *body = root.to_string().into_bytes();
     }
     Ok(())
+}
+
+/// Puts a value where a path leads, through every entry of a list where it says so. Says whether anything changed.
+fn put(slot: &mut Value, path: &[Vec<u8>], value: &str) -> Result<bool, &'static str> {
+    let Some((part, rest)) = path.split_first() else {
+        let number = value.parse::<i64>().ok();
+        let is_there = slot.as_str() == Some(value) || (number.is_some() && slot.as_i64() == number);
+        if !is_there {
+            *slot = number.map_or_else(|| Value::from(value), Value::from);
+        }
+        return Ok(!is_there);
+    };
+    let empty = || match rest.first().is_some_and(|next| next == EVERY) {
+        true => serde_json::json!([{}]),
+        false => serde_json::json!({}),
+    };
+    let key = String::from_utf8_lossy(part).into_owned();
+    match slot {
+        Value::Object(members) => put(members.entry(key).or_insert_with(empty), rest, value),
+        Value::Array(items) if part == EVERY && !items.is_empty() => {
+            let changes: Result<Vec<bool>, _> = items.iter_mut().map(|item| put(item, rest, value)).collect();
+            Ok(changes?.contains(&true))
+        }
+        Value::Array(items) => {
+            let index = key.parse::<usize>().ok();
+            let item = index.and_then(|index| items.get_mut(index)).ok_or("the list is too short")?;
+            put(item, rest, value)
+        }
+        _ => Err("something else stands there"),
+    }
 }
 
 /// Changes one byte of a body, so that text stays text: its last letter or digit, or its last byte.
@@ -397,6 +481,7 @@ pub(crate) fn presents(check: &Check) -> Option<Place> {
         Check::Source(_) | Check::Certificate(_) => None,
         Check::Token(check) => Some(match &check.place {
             TokenPlace::Query(name) => Place::Query(name.clone()),
+            TokenPlace::Json(path) => Place::Json(path.clone()),
             other => Place::Header(Arc::from(other.header()?)),
         }),
         Check::Signature(check) => check.scheme.signature.first().map(|field| field.place.clone()),

@@ -61,8 +61,9 @@ fn signed(delivery: &Delivery, scheme: &Scheme, findings: &mut Vec<Finding>) {
         Some(name) if present(delivery, name, "the signature", findings) => {
             let items = |field: &Field| delivery.items(field).into_iter();
             let mut claims = scheme.signature.iter().flat_map(items);
-            // The signature of a token is a part of it.
-            if scheme.jwt.is_none() && !claims.any(|claim| scheme.encoding.decode(&claim).is_some()) {
+            // The signature of a token is a part of it, and that of a message one of several.
+            let stands_alone = scheme.jwt.is_none() && scheme.message.is_none();
+            if stands_alone && !claims.any(|claim| scheme.encoding.decode(&claim).is_some()) {
                 findings.push(Finding::new("signature-unreadable", unreadable(scheme, name)));
             }
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use webhook_guard_core::catalogue::{Provider, Way};
 use webhook_guard_core::check::token::TokenPlace;
+use webhook_guard_core::signature::json_pointer;
 use webhook_guard_core::signature::public_key::pem;
 use webhook_guard_core::signature::{KeyEncoding, Scheme};
 
@@ -219,5 +220,6 @@ pub(crate) fn place_name(place: &TokenPlace) -> String {
         TokenPlace::Basic { .. } | TokenPlace::BasicAny => {
             "in authorization, as the password of Basic".to_owned()
         }
+        TokenPlace::Json(path) => format!("in the body, at {}", json_pointer::text(path)),
     }
 }

@@ -11,6 +11,7 @@ use webhook_guard_core::catalogue::Way;
 use webhook_guard_core::check::token::TokenPlace;
 use webhook_guard_core::request::Occurrence;
 use webhook_guard_core::signature::field::Place;
+use webhook_guard_core::signature::json_pointer;
 
 /// The delivery as every other layout of the catalogue has it; those of the same content first, and of these the ones
 /// whose delivery id is in the request: many providers share a signature's header, few the id's.
@@ -158,6 +159,9 @@ pub(crate) fn tokens<'d>(delivery: &'d Delivery, all: &'d [Arc<Layout>]) -> Cand
             TokenPlace::Bearer => "`\"token\": {\"bearer\": true, …}`".to_owned(),
             TokenPlace::Basic { .. } | TokenPlace::BasicAny => {
                 "`\"token\": {\"basic\": {\"username\": …}, …}`".to_owned()
+            }
+            TokenPlace::Json(path) => {
+                format!("`\"token\": {{\"json\": \"{}\", …}}`", json_pointer::text(path))
             }
         };
         let miss = if is_signed {

@@ -1,12 +1,16 @@
 //! The token check: does the request present a value that sender and gateway share?
 //!
-//! Responsible for finding the value in a query parameter, a header, or an `Authorization` header of the Bearer or
-//! Basic scheme, and for comparing it without saying how wrong it is.
+//! Responsible for finding the value in a query parameter, a header, an `Authorization` header of the Bearer or Basic scheme,
+//! or a JSON body, and for comparing it without saying how wrong it is.
 
+use crate::budget::heap;
 use crate::decision::Reason;
-use crate::request::{Facts, Occurrence};
+use crate::request::{Facts, Millis, Occurrence};
 use crate::secret::{Fingerprint, Secret};
+use crate::signature::field;
+use crate::signature::json_pointer::{Answer, EVERY, Pointer, Search};
 use crate::uri::query;
+use crate::vocabulary::{ConfigError, Node, Wrong};
 use data_encoding::BASE64;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,17 +31,28 @@ pub enum TokenPlace {
     },
     /// The same, for a secret that is `username:password`, or a password that goes with any user name.
     BasicAny,
+    /// A place in the JSON body, or the same place in every entry of a list. It stays there: the body is delivered as it came.
+    Json(Pointer),
 }
 
 /// The header that Bearer and Basic tokens travel in.
 pub const AUTHORIZATION: &str = "authorization";
 
 impl TokenPlace {
+    /// Reads a place in the body: a JSON pointer, in which one part may be `*` for every entry of a list.
+    pub(crate) fn in_body(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let path = field::pointer(node)?;
+        match path.iter().filter(|part| *part == EVERY).count() {
+            0 | 1 => Ok(Self::Json(path)),
+            _ => Err(node.error(Wrong::Rule("may have one `*`, which leads through every entry of a list"))),
+        }
+    }
+
     /// The header that carries the token, if a header does.
     #[must_use]
     pub fn header(&self) -> Option<&str> {
         match self {
-            Self::Query(_) => None,
+            Self::Query(_) | Self::Json(_) => None,
             Self::Header(name) => Some(name),
             Self::Bearer | Self::Basic { .. } | Self::BasicAny => Some(AUTHORIZATION),
         }
@@ -53,6 +68,25 @@ pub struct TokenCheck {
     pub secrets: Vec<Secret<Fingerprint>>,
 }
 
+/// A token that is looked for in a body.
+#[derive(Debug)]
+pub struct BodyToken {
+    search: Search,
+    /// The places of the secrets that were presented: the entries of a list may be of several senders.
+    matched: Vec<usize>,
+    /// Whether something was presented that is no secret.
+    is_wrong: bool,
+    /// When the headers came.
+    begun: Millis,
+}
+
+impl BodyToken {
+    /// The bytes on the heap.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.search.kept_bytes().saturating_add(heap(&self.matched))
+    }
+}
+
 impl TokenCheck {
     /// Compares what the request presents with every secret that is valid now.
     ///
@@ -62,18 +96,80 @@ impl TokenCheck {
     /// `token_missing`, `token_ambiguous` when it is there more than once, `token_mismatch`.
     pub fn judge(&self, facts: &Facts<'_>) -> Result<&Secret<Fingerprint>, Reason> {
         let presented = self.presented(facts)?;
-        let whole = Fingerprint::of(&presented);
-        let part = self.password(&presented).map(Fingerprint::of);
+        let matched = self.matching(&presented, facts.now).and_then(|place| self.secrets.get(place));
+        matched.ok_or(Reason::TokenMismatch)
+    }
+
+    /// The place of the secret that is valid at that time and matches.
+    fn matching(&self, presented: &[u8], now: Millis) -> Option<usize> {
+        let whole = Fingerprint::of(presented);
+        let part = self.password(presented).map(Fingerprint::of);
         let mut matched = None;
-        for secret in &self.secrets {
+        for (place, secret) in self.secrets.iter().enumerate() {
             // No early exit: how long it takes does not tell which secret it was.
             let same =
                 secret.value.matches(&whole) | part.is_some_and(|password| secret.value.matches(&password));
-            if same && secret.validity.admits(facts.now) {
-                matched = Some(secret);
+            if same && secret.validity.admits(now) {
+                matched = Some(place);
             }
         }
-        matched.ok_or(Reason::TokenMismatch)
+        matched
+    }
+
+    /// Whether the token is sent in the body.
+    #[must_use]
+    pub const fn is_in_body(&self) -> bool {
+        matches!(self.place, TokenPlace::Json(_))
+    }
+
+    /// Begins to look for the token in the body; nothing where it is not sent there.
+    #[must_use]
+    pub fn search(&self, now: Millis) -> Option<BodyToken> {
+        let TokenPlace::Json(path) = &self.place else { return None };
+        let search = Search::for_each(path.clone());
+        Some(BodyToken { search, matched: Vec::new(), is_wrong: false, begun: now })
+    }
+
+    /// Takes the next bytes of the body.
+    pub fn update(&self, token: &mut BodyToken, chunk: &[u8]) {
+        token.search.update(chunk);
+        for value in token.search.take_values() {
+            self.compare(token, &value);
+        }
+    }
+
+    fn compare(&self, token: &mut BodyToken, value: &[u8]) {
+        match self.matching(value, token.begun) {
+            Some(place) if token.matched.contains(&place) => {}
+            Some(place) => token.matched.push(place),
+            None => token.is_wrong = true,
+        }
+    }
+
+    /// Says which secret the body presents, when it has ended. All that it presents must be valid still.
+    ///
+    /// # Errors
+    /// `token_missing` where it has none, or an entry of the list has none; `token_ambiguous` where it has it in more than
+    /// one reading; `token_mismatch`.
+    pub fn finish(&self, mut token: BodyToken, now: Millis) -> Result<&Secret<Fingerprint>, Reason> {
+        if token.search.is_for_each() {
+            let is_complete = token.search.is_complete();
+            if token.search.finish() == Answer::Malformed {
+                return Err(Reason::TokenAmbiguous);
+            }
+            if !is_complete {
+                return Err(Reason::TokenMissing);
+            }
+        } else {
+            match std::mem::replace(&mut token.search, Search::new(Pointer::default())).finish() {
+                Answer::Absent => return Err(Reason::TokenMissing),
+                Answer::Malformed => return Err(Reason::TokenAmbiguous),
+                Answer::Text(value) | Answer::Word(value) => self.compare(&mut token, &value),
+            }
+        }
+        let presented: Vec<_> = token.matched.iter().filter_map(|place| self.secrets.get(*place)).collect();
+        let all_hold = !token.is_wrong && presented.iter().all(|secret| secret.validity.admits(now));
+        presented.last().copied().filter(|_| all_hold).ok_or(Reason::TokenMismatch)
     }
 
     /// The part that may be compared alone, if any: with [`TokenPlace::BasicAny`] what follows the user name.
@@ -90,7 +186,7 @@ impl TokenCheck {
         };
         let value = once(facts.headers.one(header.as_bytes()))?;
         match &self.place {
-            TokenPlace::Query(_) | TokenPlace::Header(_) => Ok(Cow::Borrowed(value)),
+            TokenPlace::Query(_) | TokenPlace::Header(_) | TokenPlace::Json(_) => Ok(Cow::Borrowed(value)),
             TokenPlace::Bearer => credentials(value, b"bearer").map(Cow::Borrowed),
             TokenPlace::BasicAny => basic(value).map(Cow::Owned),
             TokenPlace::Basic { username } => {
@@ -132,7 +228,7 @@ fn credentials<'a>(value: &'a [u8], scheme: &[u8]) -> Result<&'a [u8], Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Headers, Millis};
+    use crate::request::Headers;
     use crate::secret::Validity;
 
     fn judge(place: TokenPlace, secret: &str, pairs: &[(&str, &str)]) -> Result<Option<Arc<str>>, Reason> {

@@ -73,7 +73,7 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
         // A requirement that could not be read is no reason to say that there is none.
         _ => Some(None),
     };
-    let record = object.get("record").map(|node| record::read(&node, reader)).transpose();
+    let record = object.get("record").map(|node| record::read(&node, &leaves, reader)).transpose();
     let record = node.keep(record.map(|terms| terms.map(Arc::new)));
     let policy = || {
         Some(Policy {

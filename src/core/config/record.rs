@@ -4,12 +4,17 @@
 
 use super::Reader;
 use super::policy::distinct;
+use crate::policy::{Check, PolicyCheck};
 use crate::record::{Bodies, DEFAULT_BODY_BYTES, MOST_BODY_BYTES, RecordTerms, is_secret_header};
 use crate::vocabulary::{ConfigError, Node, Wrong};
 use std::sync::Arc;
 
-/// Reads `record` of a policy.
-pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<RecordTerms, ConfigError> {
+/// Reads `record` of a policy with these checks.
+pub(crate) fn read(
+    node: &Node<'_>,
+    leaves: &[PolicyCheck],
+    reader: &mut Reader<'_>,
+) -> Result<RecordTerms, ConfigError> {
     let object = node.object(&["body", "max_body_bytes", "headers"])?;
     if object.is_empty() {
         return Err(node.error(Wrong::EmptyObject));
@@ -21,6 +26,12 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<RecordTer
         ("all", Bodies::All),
     ];
     let bodies = object.get("body").map_or(Ok(Bodies::None), |node| node.choice(&words))?;
+    let is_token = |leaf: &PolicyCheck| matches!(&leaf.check, Check::Token(check) if check.is_in_body());
+    if bodies != Bodies::None && leaves.iter().any(is_token) {
+        let complaint =
+            "the policy's token stands in the body, and a token is never recorded: leave the body out";
+        return Err(node.child("body").error(Wrong::Rule(complaint)));
+    }
     let complaint = "must be a whole number of bytes from 1 to 2097152 (2 MiB)";
     let bytes =
         object.get("max_body_bytes").map(|node| node.whole(1, MOST_BODY_BYTES, complaint)).transpose()?;

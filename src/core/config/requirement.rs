@@ -103,7 +103,7 @@ fn addresses(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<AddressList, Co
 }
 
 fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<TokenCheck>, ConfigError> {
-    let object = node.object(&["query", "header", "bearer", "basic", "secrets"])?;
+    let object = node.object(&["query", "header", "bearer", "basic", "json", "secrets"])?;
     let place = node.keep(token_place(&object));
     let secrets = fingerprints(secret::read_list(&object.required("secrets")?, reader)?);
     Ok(place.map(|place| TokenCheck { place, secrets }))
@@ -111,13 +111,14 @@ fn token(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<TokenCheck>,
 
 fn token_place(object: &Object<'_>) -> Result<TokenPlace, ConfigError> {
     let (kind, place) = object.exactly_one(
-        &["query", "header", "bearer", "basic"],
-        "must have exactly one of `query`, `header`, `bearer` and `basic`",
+        &["query", "header", "bearer", "basic", "json"],
+        "must have exactly one of `query`, `header`, `bearer`, `basic` and `json`",
     )?;
     Ok(match kind {
         "query" => TokenPlace::Query(Arc::from(place.filled_text()?)),
         "header" => TokenPlace::Header(Arc::from(place.header_name()?)),
         "bearer" if place.boolean()? => TokenPlace::Bearer,
+        "json" => TokenPlace::in_body(&place)?,
         "bearer" => return Err(place.error(Wrong::Rule("must be true; leave the key out otherwise"))),
         _ => {
             let username = place.object(&["username"])?.required("username")?;

@@ -118,12 +118,8 @@ fn signature_check(
 ) -> Result<SignatureCheck, ConfigError> {
     if let Some(node) = object.get("tolerance_seconds") {
         let seconds = seconds(&node)?;
-        let unsigned = || node.error(Wrong::Rule("the scheme signs no time, so none can be relied on"));
-        let of_token = scheme.jwt.as_mut().filter(|jwt| jwt.required.iter().any(|claim| &**claim == "iat"));
-        match (scheme.freshness.as_mut(), of_token) {
-            (Some(freshness), _) => freshness.tolerance_seconds = seconds,
-            (None, Some(jwt)) => jwt.tolerance_seconds = seconds,
-            (None, None) => return Err(unsigned()),
+        if !scheme.set_tolerance(seconds) {
+            return Err(node.error(Wrong::Rule("the scheme signs no time, so none can be relied on")));
         }
         if seconds > 3600 {
             reader.warn(&node, "long-tolerance", "a delivery can be replayed for more than an hour");
@@ -132,6 +128,8 @@ fn signature_check(
     let signs_url = scheme.covers_url();
     let public_url = match (object.get("public_url"), signs_url) {
         (Some(node), true) => Some(public_url(&node, scheme.signed.url_touches_body(), reader)?),
+        // A sender may cover more than it must.
+        (Some(node), false) if scheme.message.is_some() => Some(public_url(&node, false, reader)?),
         (Some(node), false) => return Err(node.error(Wrong::Rule("the scheme does not sign the URL"))),
         (None, true) => {
             return Err(object

@@ -26,6 +26,7 @@ impl Handshake {
             "header",
             "json",
             "keyed",
+            "printable",
         ];
         let object = node.object(&keys)?;
         let place = |node: Node<'_>| Place::parse(&node.object(&["header", "query", "json"])?);
@@ -58,10 +59,12 @@ impl Handshake {
             }
             None => None,
         };
+        let is_printable = object.get("printable").map_or(Ok(false), |node| node.boolean())?;
         let answer = match (object.get("status"), object.get("header"), object.get("json")) {
             (Some(node), None, None) => Form::Status(whole(node)?),
             (None, Some(node), None) => Form::Header(Arc::from(node.header_name()?)),
             (None, None, Some(node)) => Form::Json(Arc::from(node.filled_text()?), keyed),
+            (None, None, None) if is_printable => Form::Printable,
             (None, None, None) => Form::Text,
             _ => {
                 return Err(node.error(Wrong::Rule("must have at most one of `status`, `header` and `json`")));

@@ -5,6 +5,7 @@
 use super::requirement::State;
 use super::{AfterHeaders, Check, Policy, PolicyCheck, is_tunnel};
 use crate::budget::{Budget, Share, heap};
+use crate::check::token::BodyToken;
 use crate::decision::{CheckStep, Decision, Outcome, Reason, Record, Verdict};
 use crate::feed::Lists;
 use crate::handshake::{Candidate, MOST_SIGNED, may_be_signed};
@@ -36,6 +37,8 @@ pub(super) struct Evaluation {
 struct Progress {
     /// A signature that waits for the rest of the body.
     running: Option<Box<Running>>,
+    /// A token that is looked for in the rest of the body.
+    token: Option<Box<BodyToken>>,
     /// The place of the secret with which a signature held.
     signer: Option<usize>,
     /// When the token that held is valid: a body can come slowly.
@@ -159,6 +162,10 @@ impl Evaluation {
             let outcome = match &leaf.check {
                 Check::Source(check) => check.judge(facts.source, lists, facts.now).map(|()| None),
                 Check::Certificate(check) => check.judge(facts.client_certificate).map(|()| None),
+                Check::Token(check) if check.is_in_body() => {
+                    progress.token = check.search(facts.now).map(Box::new);
+                    continue;
+                }
                 Check::Token(check) => check.judge(facts).map(|secret| {
                     progress.validity = Some(secret.validity);
                     secret.id.clone()
@@ -208,6 +215,29 @@ impl Evaluation {
         }
     }
 
+    /// Takes the next bytes of the body.
+    fn update(&mut self, chunk: &[u8]) {
+        for (leaf, progress) in self.policy.leaves.iter().zip(&mut self.progress) {
+            if let Some(running) = &mut progress.running {
+                running.update(chunk);
+            }
+            if let (Some(token), Check::Token(check)) = (&mut progress.token, &leaf.check) {
+                check.update(token, chunk);
+            }
+        }
+    }
+
+    /// Judges the tokens that the body presents.
+    fn finish_tokens(&mut self, now: Millis) {
+        let policy = self.policy.clone();
+        for (index, leaf) in policy.leaves.iter().enumerate() {
+            let token = self.progress.get_mut(index).and_then(|progress| progress.token.take());
+            if let (Some(token), Check::Token(check)) = (token, &leaf.check) {
+                self.note(index, check.finish(*token, now).map(|secret| secret.id.clone()));
+            }
+        }
+    }
+
     /// A token that was valid when the headers came may not be any more. Says whether one is not.
     fn expire_tokens(&mut self, now: Millis) -> bool {
         let mut has_expired = false;
@@ -225,10 +255,6 @@ impl Evaluation {
         self.progress.iter().filter_map(|progress| progress.running.as_deref())
     }
 
-    fn running_mut(&mut self) -> impl Iterator<Item = &mut Running> {
-        self.progress.iter_mut().filter_map(|progress| progress.running.as_deref_mut())
-    }
-
     /// How many checks need the whole body at its end.
     fn needing_body(&self) -> usize {
         self.running().filter(|running| running.needs_body()).count()
@@ -238,10 +264,12 @@ impl Evaluation {
     fn kept_bytes(&self) -> usize {
         let beside = size_of::<Running>().saturating_add(16);
         let running = self.running().map(|running| running.kept_bytes().saturating_add(beside));
+        let tokens = self.progress.iter().filter_map(|progress| progress.token.as_deref());
+        let tokens = tokens.map(|token| token.kept_bytes().saturating_add(size_of::<BodyToken>()));
         let ids = self.progress.iter().flat_map(|one| [&one.delivery_id, &one.resubmitted_by]).flatten();
         let ids = ids.map(|id| id.len().saturating_add(16));
         let vectors = [heap(&self.states), heap(&self.progress)];
-        vectors.into_iter().chain(running).chain(ids).fold(0, usize::saturating_add)
+        vectors.into_iter().chain(running).chain(tokens).chain(ids).fold(0, usize::saturating_add)
     }
 
     fn note(&mut self, index: usize, outcome: Result<Option<Arc<str>>, Reason>) {
@@ -284,6 +312,7 @@ impl Evaluation {
             let is_open = self.is_open(index);
             if let Some(progress) = self.progress.get_mut(index).filter(|_| !is_open) {
                 progress.running = None;
+                progress.token = None;
             }
         }
         let shapes = self.policy.handshakes.iter().flat_map(|handshakes| &handshakes.shapes);
@@ -419,9 +448,7 @@ impl BodyCheck {
         // A longer body is no such value: its bytes need no look, which would cost as much as to hash them.
         let is_short = usize::try_from(self.seen).is_ok_and(|seen| seen <= MOST_SIGNED);
         self.could_be_signed = self.could_be_signed && is_short && chunk.iter().all(may_be_signed);
-        for running in self.evaluation.running_mut() {
-            running.update(chunk);
-        }
+        self.evaluation.update(chunk);
         for candidate in &mut self.handshakes {
             candidate.update(chunk);
         }
@@ -468,6 +495,7 @@ impl BodyCheck {
         }
         let could_be_signed = self.could_be_signed && (1..=MOST_SIGNED).contains(&length);
         let has_expired = self.evaluation.expire_tokens(end.now);
+        self.evaluation.finish_tokens(end.now);
         self.evaluation.finish_signatures(&mut end, could_be_signed);
         match self.evaluation.state() {
             State::Held => match self.answer() {

@@ -30,12 +30,7 @@ impl Place {
         Ok(match kind {
             "header" => Self::Header(Arc::from(node.header_name()?)),
             "query" => Self::Query(Arc::from(node.filled_text()?)),
-            _ => {
-                let text = node.text()?;
-                let complaint = "is not a JSON pointer (RFC 6901), such as /event/time";
-                let wrong = || node.error(Wrong::Value(text.to_owned(), complaint));
-                Self::Json(json_pointer::pointer(text).ok_or_else(wrong)?)
-            }
+            _ => Self::Json(pointer(&node)?),
         })
     }
 
@@ -178,6 +173,13 @@ impl Field {
                 .collect(),
         }
     }
+}
+
+/// A JSON pointer.
+pub(crate) fn pointer(node: &Node<'_>) -> Result<Pointer, ConfigError> {
+    let text = node.text()?;
+    let complaint = "is not a JSON pointer (RFC 6901), such as /event/time";
+    json_pointer::pointer(text).ok_or_else(|| node.error(Wrong::Value(text.to_owned(), complaint)))
 }
 
 fn index(node: &Node<'_>) -> Result<usize, ConfigError> {

@@ -105,6 +105,54 @@ impl BodyDigest {
     }
 }
 
+/// A digest of content in the making, with the hash that somebody else chose.
+#[derive(Clone, Debug)]
+pub enum Digest {
+    /// A SHA-256.
+    Sha256(Sha256),
+    /// A SHA-512.
+    Sha512(Box<Sha512>),
+}
+
+impl Digest {
+    /// The SHA-256 of nothing yet.
+    #[must_use]
+    pub fn sha256() -> Self {
+        Self::Sha256(Sha256::new())
+    }
+
+    /// The SHA-512 of nothing yet.
+    #[must_use]
+    pub fn sha512() -> Self {
+        Self::Sha512(Box::default())
+    }
+
+    /// Adds the next bytes of the content.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(digest) => digest.update(bytes),
+            Self::Sha512(digest) => digest.update(bytes),
+        }
+    }
+
+    /// The digest.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Sha256(digest) => digest.finalize().to_vec(),
+            Self::Sha512(digest) => digest.finalize().to_vec(),
+        }
+    }
+
+    /// The bytes on the heap.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Sha256(_) => 0,
+            Self::Sha512(_) => size_of::<Sha512>().saturating_add(16),
+        }
+    }
+}
+
 /// How a tag is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {

@@ -50,13 +50,30 @@ pub struct Search {
     expecting: Expecting,
     scalar: Vec<u8>,
     answer: Answer,
+    /// What is found where the path leads through every entry of a list.
+    each: Option<Box<Each>>,
 }
+
+/// What is found at the end of a path that leads through every entry of a list.
+#[derive(Clone, Debug, Default)]
+struct Each {
+    values: Vec<Vec<u8>>,
+    /// How many values there were.
+    found: usize,
+    /// How many entries the list has.
+    entries: usize,
+}
+
+/// The part of a path that leads through every entry of a list.
+pub const EVERY: &[u8] = b"*";
 
 #[derive(Clone, Debug)]
 struct Container {
     is_object: bool,
     /// The list entry that the path leads through, where this is a list.
     wanted: Option<usize>,
+    /// Whether it is the list of which the path leads through every entry.
+    is_each: bool,
     /// The index of the list entry that is being read.
     index: usize,
     /// Whether the part of the path was seen in it.
@@ -93,6 +110,13 @@ pub fn pointer(text: &str) -> Option<Pointer> {
         .collect()
 }
 
+/// The pointer as it is written.
+#[must_use]
+pub fn text(path: &[Vec<u8>]) -> String {
+    let part = |part: &Vec<u8>| String::from_utf8_lossy(part).replace('~', "~0").replace('/', "~1");
+    path.iter().map(|one| format!("/{}", part(one))).collect()
+}
+
 impl Search {
     /// A search for the value that these parts lead to.
     #[must_use]
@@ -105,7 +129,35 @@ impl Search {
             expecting: Expecting::Value,
             scalar: Vec::new(),
             answer: Answer::Absent,
+            each: None,
         }
+    }
+
+    /// A search for the values that these parts lead to, of which [`EVERY`] leads through every entry of a list.
+    #[must_use]
+    pub fn for_each(path: Pointer) -> Self {
+        let has_every = path.iter().any(|part| part == EVERY);
+        Self { each: has_every.then(Box::default), ..Self::new(path) }
+    }
+
+    /// The values that were found since this was last asked, where the search is for those of every entry.
+    pub fn take_values(&mut self) -> Vec<Vec<u8>> {
+        self.each.as_mut().map(|each| std::mem::take(&mut each.values)).unwrap_or_default()
+    }
+
+    /// What was found, where the search is for the values of every entry: nothing while there is an entry without one, or no
+    /// entry.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let each = self.each.as_ref();
+        self.answer != Answer::Malformed
+            && each.is_some_and(|each| each.found > 0 && each.found == each.entries)
+    }
+
+    /// Whether the search is for the values of every entry of a list.
+    #[must_use]
+    pub const fn is_for_each(&self) -> bool {
+        self.each.is_some()
     }
 
     /// Reads the next bytes of the body.
@@ -136,7 +188,11 @@ impl Search {
             Answer::Text(value) | Answer::Word(value) => heap(value),
             Answer::Absent | Answer::Malformed => 0,
         };
-        heap(&self.open).saturating_add(heap(&self.scalar)).saturating_add(text).saturating_add(answer)
+        let each = self.each.as_ref().map_or(0, |each| {
+            let values: usize = each.values.iter().map(heap).sum();
+            size_of::<Each>().saturating_add(16).saturating_add(heap(&each.values)).saturating_add(values)
+        });
+        [heap(&self.open), heap(&self.scalar), text, answer, each].into_iter().fold(0, usize::saturating_add)
     }
 
     fn outside(&mut self, byte: u8) {
@@ -168,7 +224,8 @@ impl Search {
         if leads_on && self.open.len() < self.path.len() {
             let part = self.path.get(self.open.len()).filter(|_| !is_object);
             let wanted = part.and_then(|part| index(part));
-            self.open.push(Container { is_object, wanted, index: 0, is_seen: false });
+            let is_each = self.each.is_some() && part.is_some_and(|part| part == EVERY);
+            self.open.push(Container { is_object, wanted, is_each, index: 0, is_seen: false });
             self.expect_in_container();
         } else {
             self.expecting = Expecting::Nothing;
@@ -176,8 +233,11 @@ impl Search {
     }
 
     fn leave(&mut self) {
-        if self.is_on_path() {
-            self.open.pop();
+        if self.is_on_path()
+            && let Some(list) = self.open.pop().filter(|container| container.is_each)
+            && let Some(each) = &mut self.each
+        {
+            each.entries = each.entries.saturating_add(list.index).saturating_add(1);
         }
         self.depth = self.depth.saturating_sub(1);
         self.expecting = Expecting::Nothing;
@@ -196,7 +256,9 @@ impl Search {
     fn expect_in_container(&mut self) {
         self.expecting = match self.open.last() {
             Some(container) if container.is_object => Expecting::Key,
-            Some(container) if container.wanted == Some(container.index) => Expecting::Value,
+            Some(container) if container.is_each || container.wanted == Some(container.index) => {
+                Expecting::Value
+            }
             _ => Expecting::Nothing,
         };
     }
@@ -248,7 +310,13 @@ impl Search {
     fn settle(&mut self, answer: Answer) {
         self.expecting = Expecting::Nothing;
         if self.open.len() == self.path.len() && self.answer != Answer::Malformed {
-            self.answer = answer;
+            match (&mut self.each, answer) {
+                (Some(each), Answer::Text(value) | Answer::Word(value)) => {
+                    each.found = each.found.saturating_add(1);
+                    each.values.push(value);
+                }
+                (_, answer) => self.answer = answer,
+            }
         }
     }
 }
@@ -330,6 +398,36 @@ mod tests {
         let mut search = Search::new(pointer("/t").unwrap());
         search.update(long.as_bytes());
         assert_eq!(search.finish(), Answer::Malformed);
+    }
+
+    #[test]
+    fn the_values_of_every_entry_are_found_and_a_missing_one_is_told() {
+        let rows: [(&str, &[&str], bool); 13] = [
+            (r#"{"v":[{"s":"a"},{"s":"b","x":{"s":"c"}}]}"#, &["a", "b"], true),
+            (r#"{"v":[{"x":[1,{"s":"c"}],"s":1}]}"#, &["1"], true),
+            (r#"{"v":[]}"#, &[], false),
+            (r#"{"v":{}}"#, &[], false),
+            (r#"{"v":{"*":{"s":"a"}}}"#, &["a"], false),
+            ("{}", &[], false),
+            (r#"{"v":[{"s":"a"},{}]}"#, &["a"], false),
+            (r#"{"v":[{"s":"a"},1]}"#, &["a"], false),
+            (r#"{"v":[{"s":"a"},[{"s":"b"}]]}"#, &["a"], false),
+            (r#"{"v":[{"s":"a","s":"b"},{}]}"#, &["a"], false),
+            (r#"{"v":[{"s":"a","\u0073":"b"}]}"#, &["a"], false),
+            (r#"{"v":[{"s":"a"}],"v":[{"s":"b"}]}"#, &["a"], false),
+            (r#"{"v":[{"s":"a"}"#, &["a"], false),
+        ];
+        for (body, values, is_complete) in rows {
+            for size in [1, 3, body.len()] {
+                let mut search = Search::for_each(pointer("/v/*/s").unwrap());
+                body.as_bytes().chunks(size).for_each(|chunk| search.update(chunk));
+                assert_eq!(search.is_complete(), is_complete, "{body} by {size}");
+                let found = search.take_values();
+                let found: Vec<&str> = found.iter().map(|one| std::str::from_utf8(one).unwrap()).collect();
+                assert!(!is_complete || found == values, "{body} by {size}: {found:?}");
+            }
+        }
+        assert!(!Search::for_each(pointer("/v/0/s").unwrap()).is_for_each());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::hmac::{BodyDigest, Encoding, HmacKind};
 use super::key::Algorithm;
 use super::public_key;
 use super::public_url::{Extent, PublicUrl};
+use super::timestamp::Times;
 use crate::decision::Reason;
 use crate::request::{Facts, Millis};
 use crate::secret::equal;
@@ -52,14 +53,6 @@ pub struct DigestClaim {
     pub name: Arc<str>,
     /// How the digest is written.
     pub encoding: Encoding,
-}
-
-/// The times of a token, which are judged again when the body ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
-    not_before: Option<Millis>,
-    issued: Option<Millis>,
-    expires: Option<Millis>,
 }
 
 /// A token that was read, and is not verified yet.
@@ -141,7 +134,7 @@ pub const fn algorithm_name(algorithm: Algorithm) -> Option<&'static str> {
         Algorithm::RsaSha256 => Some("RS256"),
         Algorithm::EcdsaP256Sha256 => Some("ES256"),
         Algorithm::Ed25519 => Some("EdDSA"),
-        Algorithm::Hmac(HmacKind::Sha1) | Algorithm::Sha256 => None,
+        Algorithm::Hmac(HmacKind::Sha1) | Algorithm::RsaPssSha512 | Algorithm::Sha256 => None,
     }
 }
 
@@ -240,16 +233,19 @@ impl Jwt {
         facts: &Facts<'_>,
         public_url: Option<&PublicUrl>,
     ) -> Result<(Option<[u8; 32]>, Times), Reason> {
+        let is_age_judged = self.required.iter().any(|claim| &**claim == "iat");
         let times = Times {
             not_before: claims.time("nbf")?,
             issued: claims.time("iat")?,
             expires: claims.time("exp")?,
+            tolerance_seconds: is_age_judged.then_some(self.tolerance_seconds),
+            future_seconds: self.future_seconds,
         };
         if let Some(lacking) = self.required.iter().find(|claim| claims.get(claim).is_none()) {
             let is_time = matches!(&**lacking, "exp" | "iat" | "nbf");
             return Err(if is_time { Reason::TimestampMissing } else { Reason::SignatureMalformed });
         }
-        self.admit(times, facts.now)?;
+        times.admit(facts.now)?;
         let is_issuer = self.issuer.as_ref().is_none_or(|issuer| claims.is_text("iss", issuer));
         let is_audience = self.audience.as_ref().is_none_or(|audience| match claims.get("aud") {
             Some(Json::Text(text)) => **text == **audience,
@@ -273,24 +269,5 @@ impl Jwt {
         // A token without the digest says that there is no body.
         let body = self.body.as_ref().map(|claim| claim.read(claims).map(|digest| digest.unwrap_or(NOTHING)));
         Ok((body.transpose()?, times))
-    }
-
-    /// Whether the times of a token admit it now.
-    ///
-    /// # Errors
-    /// `timestamp_stale`, `timestamp_future`.
-    pub fn admit(&self, times: Times, now: Millis) -> Result<(), Reason> {
-        let now = now.floor_to_second().0;
-        let future = i64::from(self.future_seconds).saturating_mul(1000);
-        let is_ahead = |time: Millis| time.0.saturating_sub(now) > future;
-        if times.not_before.is_some_and(is_ahead) || times.issued.is_some_and(is_ahead) {
-            return Err(Reason::TimestampFuture);
-        }
-        // RFC 7519 4.1.4: on or after that time it must not be accepted.
-        let is_over = times.expires.is_some_and(|expires| now >= expires.0);
-        let tolerance = i64::from(self.tolerance_seconds).saturating_mul(1000);
-        let is_judged = self.required.iter().any(|claim| &**claim == "iat");
-        let is_old = times.issued.is_some_and(|issued| is_judged && now.saturating_sub(issued.0) > tolerance);
-        if is_over || is_old { Err(Reason::TimestampStale) } else { Ok(()) }
     }
 }

@@ -5,12 +5,13 @@
 //! `ed25519-dalek`, `p256` and `rsa`.
 
 use crate::budget::heap;
+use crate::signature::hmac::Digest;
 use data_encoding::BASE64;
 use ed25519_dalek as ed25519;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
-use sha2::{Digest as _, Sha256};
+use sha2::{Sha256, Sha512};
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub enum PublicKey {
     P256(p256::ecdsa::VerifyingKey),
     /// RSA PKCS #1 v1.5 with SHA-256 (RFC 8017 8.2).
     Rsa(Box<rsa::pkcs1v15::VerifyingKey<Sha256>>),
+    /// RSA PSS with SHA-512 and a salt of 64 bytes (RFC 8017 8.1, RFC 9421 3.3.1).
+    RsaPss(Box<rsa::pss::VerifyingKey<Sha512>>),
 }
 
 impl PublicKey {
@@ -52,9 +55,21 @@ impl PublicKey {
     /// Reads an RSA key in DER, of at least 2048 bits.
     #[must_use]
     pub fn rsa(bytes: &[u8]) -> Option<Self> {
-        let key = rsa::PublicKey::from_public_key_der(bytes).ok()?;
-        (key.n().bit_width() >= LEAST_RSA_BITS)
-            .then(|| Self::Rsa(Box::new(rsa::pkcs1v15::VerifyingKey::new(key))))
+        Some(Self::Rsa(Box::new(rsa::pkcs1v15::VerifyingKey::new(strong_rsa(bytes)?))))
+    }
+
+    /// Reads an RSA key as above, for PSS.
+    #[must_use]
+    pub fn rsa_pss(bytes: &[u8]) -> Option<Self> {
+        Some(Self::RsaPss(Box::new(rsa::pss::VerifyingKey::new(strong_rsa(bytes)?))))
+    }
+
+    /// The digest of content that it verifies.
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Ed25519(_) | Self::P256(_) | Self::Rsa(_) => Digest::sha256(),
+            Self::RsaPss(_) => Digest::sha512(),
+        }
     }
 
     fn verifies(&self, digest: &[u8], claim: &[u8]) -> bool {
@@ -65,6 +80,8 @@ impl PublicKey {
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
             Self::Rsa(key) => rsa::pkcs1v15::Signature::try_from(claim)
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
+            Self::RsaPss(key) => rsa::pss::Signature::try_from(claim)
+                .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
         }
     }
 }
@@ -73,6 +90,10 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PublicKey(..)")
     }
+}
+
+fn strong_rsa(bytes: &[u8]) -> Option<rsa::PublicKey> {
+    rsa::PublicKey::from_public_key_der(bytes).ok().filter(|key| key.n().bit_width() >= LEAST_RSA_BITS)
 }
 
 /// Ed25519 hashes the signature before the content, so each claim has a stream of its own. What `verify_strict` refuses
@@ -88,7 +109,7 @@ pub enum Verification {
     /// One stream for each key and claim, with the key's place in the configuration.
     Ed25519(Vec<(usize, ed25519::StreamVerifier)>),
     /// The digest that all claims are about: the content is hashed once, however many keys and claims there are.
-    Digest(Vec<(usize, Arc<PublicKey>)>, Sha256),
+    Digest(Vec<(usize, Arc<PublicKey>)>, Digest),
 }
 
 impl Verification {
@@ -103,11 +124,14 @@ impl Verification {
                     let started = claims.iter().filter_map(|claim| stream(key, claim));
                     streams.extend(started.map(|stream| (place, stream)));
                 }
-                PublicKey::P256(_) | PublicKey::Rsa(_) => others.push((place, key)),
+                PublicKey::P256(_) | PublicKey::Rsa(_) | PublicKey::RsaPss(_) => others.push((place, key)),
             }
         }
-        let mut verification =
-            if others.is_empty() { Self::Ed25519(streams) } else { Self::Digest(others, Sha256::new()) };
+        let digest = others.first().map(|(_, key)| key.digest());
+        let mut verification = match digest {
+            Some(digest) => Self::Digest(others, digest),
+            None => Self::Ed25519(streams),
+        };
         verification.update(before);
         verification
     }
@@ -130,7 +154,7 @@ impl Verification {
                 .filter(|(place, _)| is_admitted(*place))
                 .find_map(|(place, stream)| stream.finalize_and_verify().is_ok().then_some(place)),
             Self::Digest(keys, digest) => {
-                let digest = digest.finalize();
+                let digest = digest.finish();
                 let holds = |key: &PublicKey| claims.iter().any(|claim| key.verifies(&digest, claim));
                 let mut admitted = keys.into_iter().filter(|(place, _)| is_admitted(*place));
                 admitted.find_map(|(place, key)| holds(&key).then_some(place))
@@ -142,7 +166,7 @@ impl Verification {
     pub(crate) fn kept_bytes(&self) -> usize {
         match self {
             Self::Ed25519(streams) => heap(streams),
-            Self::Digest(keys, _) => heap(keys),
+            Self::Digest(keys, digest) => heap(keys).saturating_add(digest.kept_bytes()),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::hmac::Encoding;
 use super::jwt::{Jwt, algorithm_name};
 use super::key::Algorithm;
 use super::key_form::KeyForm;
+use super::message_signature::{self, MessageSignature};
 use super::template::{Body, Part, SignedContent, TemplateError};
 use super::timestamp::{Freshness, Unit};
 use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_header_name};
@@ -34,6 +35,8 @@ pub struct Scheme {
     pub require: Vec<Equality>,
     /// The token that is signed in place of the template, where the sender sends one.
     pub jwt: Option<Jwt>,
+    /// What an HTTP message signature must cover and say, where the sender makes one in place of the template.
+    pub message: Option<MessageSignature>,
 }
 
 /// An equality that must hold beside the signature: the place is there once and has the value.
@@ -78,8 +81,12 @@ impl Scheme {
             "secret",
             "require",
             "jwt",
+            "message_signature",
             "encoding",
         ])?;
+        if let Some(message) = object.get("message_signature") {
+            return Self::parse_message(&object, &message).map(Some);
+        }
         if let Some(jwt) = object.get("jwt") {
             return Self::parse_jwt(&object, &jwt).map(Some);
         }
@@ -130,43 +137,67 @@ impl Scheme {
             signed,
             require,
             jwt: None,
+            message: None,
         };
         Ok(Some((scheme, form)))
     }
 
     /// Reads a scheme whose signature is a token.
     fn parse_jwt(object: &Object<'_>, node: &Node<'_>) -> Result<(Self, KeyForm), ConfigError> {
-        for key in ["signature", "timestamp", "signed", "require", "encoding"] {
-            if let Some(other) = object.get(key) {
-                return Err(
-                    other.error(Wrong::Rule("does not go with `jwt`, which says where all of it stands"))
-                );
-            }
-        }
+        let complaint = "does not go with `jwt`, which says where all of it stands";
+        nothing_else(object, &["signature", "timestamp", "signed", "require", "encoding"], complaint)?;
         let algorithm = object.required("algorithm")?;
         let name = algorithm.choice(&Algorithm::NAMES)?;
         if algorithm_name(name).is_none() {
             return Err(algorithm.error(Wrong::Rule("is none of those that tokens have")));
         }
-        let seconds_of = |key, default| object.get(key).map_or(Ok(default), |node| seconds(&node));
-        let (tolerance, future) = (seconds_of("tolerance_seconds", 300)?, seconds_of("future_seconds", 60)?);
+        let (tolerance, future) = bounds(object)?;
         let jwt = Jwt::parse(node, tolerance, future)?;
         if let Some(node) =
             object.get("tolerance_seconds").filter(|_| !jwt.required.iter().any(|one| &**one == "iat"))
         {
             return Err(node.error(Wrong::Rule("is the age of `iat`, so `required` must name it")));
         }
-        let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| KeyForm::parse(&node))?;
+        let (place, encoding) = (jwt.place.clone(), Encoding::Base64Url);
+        let (scheme, form) = Self::without_template(object, name, place, encoding)?;
+        Ok((Self { jwt: Some(jwt), ..scheme }, form))
+    }
+
+    /// Reads a scheme whose signature is an HTTP message signature.
+    fn parse_message(object: &Object<'_>, node: &Node<'_>) -> Result<(Self, KeyForm), ConfigError> {
+        let complaint = "does not go with `message_signature`: RFC 9421 says where all of it stands";
+        nothing_else(object, &["signature", "timestamp", "signed", "require", "encoding", "jwt"], complaint)?;
+        let algorithm = object.required("algorithm")?;
+        let name = algorithm.choice(&Algorithm::NAMES)?;
+        if message_signature::algorithm_name(name).is_none() {
+            return Err(algorithm.error(Wrong::Rule("is none of those that message signatures have")));
+        }
+        let (tolerance, future) = bounds(object)?;
+        let message = MessageSignature::parse(node, tolerance, future)?;
+        let place = Field::whole(Place::Header(Arc::from(message_signature::SIGNATURE)));
+        let (scheme, form) = Self::without_template(object, name, place, Encoding::Base64)?;
+        Ok((Self { message: Some(message), ..scheme }, form))
+    }
+
+    /// What the schemes have in common whose signature brings along what it signs.
+    fn without_template(
+        object: &Object<'_>,
+        algorithm: Algorithm,
+        place: Field,
+        encoding: Encoding,
+    ) -> Result<(Self, KeyForm), ConfigError> {
         let scheme = Self {
-            algorithm: name,
-            signature: vec![jwt.place.clone()],
-            encoding: Encoding::Base64Url,
+            algorithm,
+            signature: vec![place],
+            encoding,
             signed: SignedContent::nothing(),
             freshness: None,
             delivery_id: object.get("delivery_id").map(|node| Field::parse(&node)).transpose()?,
             require: Vec::new(),
-            jwt: Some(jwt),
+            jwt: None,
+            message: None,
         };
+        let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| KeyForm::parse(&node))?;
         Ok((scheme, form))
     }
 
@@ -175,14 +206,15 @@ impl Scheme {
     pub fn covers_body(&self) -> bool {
         let has_digest = self.require.iter().any(|one| matches!(one.expected, Expected::BodyDigest(_)));
         let jwt = self.jwt.as_ref().is_some_and(|jwt| jwt.body.is_some());
-        self.signed.body() != Body::Unsigned || has_digest || jwt
+        self.signed.body() != Body::Unsigned || has_digest || jwt || self.message.is_some()
     }
 
     /// Whether the URL is signed, so that the gateway must be told how the sender writes it.
     #[must_use]
     pub fn covers_url(&self) -> bool {
         let jwt = self.jwt.as_ref().is_some_and(|jwt| jwt.url.is_some());
-        self.signed.has(&Part::Url) || self.signed.has(&Part::UrlNoQuery) || jwt
+        let message = self.message.as_ref().is_some_and(MessageSignature::covers_url);
+        self.signed.has(&Part::Url) || self.signed.has(&Part::UrlNoQuery) || jwt || message
     }
 
     /// For how many seconds a signed time admits a delivery, where the scheme has one. A token that expires says it itself:
@@ -190,8 +222,44 @@ impl Scheme {
     #[must_use]
     pub fn admits_seconds(&self) -> Option<u32> {
         let jwt = self.jwt.as_ref().filter(|jwt| jwt.has_time()).map(|jwt| jwt.tolerance_seconds);
-        self.freshness.as_ref().map(|freshness| freshness.tolerance_seconds).or(jwt)
+        let message = self.message.as_ref().map(|message| message.tolerance_seconds);
+        self.freshness.as_ref().map(|freshness| freshness.tolerance_seconds).or(jwt).or(message)
     }
+
+    /// The age that is admitted of the time that the sender says it signed at, and how far ahead of our clock that may lie,
+    /// in seconds; nothing where it says none.
+    #[must_use]
+    pub fn age_bounds(&self) -> Option<(u32, u32)> {
+        let field = self.freshness.as_ref().map(|one| (one.tolerance_seconds, one.future_seconds));
+        let jwt = self.jwt.as_ref().filter(|jwt| jwt.required.iter().any(|claim| &**claim == "iat"));
+        let jwt = jwt.map(|one| (one.tolerance_seconds, one.future_seconds));
+        let message = self.message.as_ref().map(|one| (one.tolerance_seconds, one.future_seconds));
+        field.or(jwt).or(message)
+    }
+
+    /// Sets the age that is admitted. False where the scheme signs no time of which that could be said.
+    pub(crate) fn set_tolerance(&mut self, seconds: u32) -> bool {
+        let jwt = self.jwt.as_mut().filter(|jwt| jwt.required.iter().any(|claim| &**claim == "iat"));
+        let slots = [
+            self.freshness.as_mut().map(|freshness| &mut freshness.tolerance_seconds),
+            jwt.map(|jwt| &mut jwt.tolerance_seconds),
+            self.message.as_mut().map(|message| &mut message.tolerance_seconds),
+        ];
+        let slot = slots.into_iter().flatten().next();
+        slot.map(|slot| *slot = seconds).is_some()
+    }
+}
+
+/// Complains of the first of these keys that is there.
+fn nothing_else(object: &Object<'_>, keys: &[&str], complaint: &'static str) -> Result<(), ConfigError> {
+    let other = keys.iter().find_map(|key| object.get(key));
+    other.map_or(Ok(()), |node| Err(node.error(Wrong::Rule(complaint))))
+}
+
+/// The age that is admitted of a signature, and how far ahead of our clock it may have been made.
+fn bounds(object: &Object<'_>) -> Result<(u32, u32), ConfigError> {
+    let seconds_of = |key, default| object.get(key).map_or(Ok(default), |node| seconds(&node));
+    Ok((seconds_of("tolerance_seconds", 300)?, seconds_of("future_seconds", 60)?))
 }
 
 fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
@@ -251,7 +319,6 @@ fn freshness(
     let place = node.object(&["header", "query", "json", "split", "index", "prefix", "unit"])?;
     let unit = place.required("unit")?;
     let units = ["s", "ms", "rfc3339", "http-date"];
-    let seconds_of = |key, default| object.get(key).map_or(Ok(default), |node| seconds(&node));
     let field = Field::parse_object(&place)?;
     let is_signed = match field.search() {
         Some(_) => matches!(signed.body(), Body::Raw | Body::Digest) && !signed.has(&Part::Timestamp),
@@ -262,12 +329,9 @@ fn freshness(
             "is not part of `signed`: anyone could write any time (one inside the body is part of `{body}`)";
         return Err(node.error(Wrong::Rule(complaint)));
     }
-    Ok(Some(Freshness {
-        field,
-        unit: Unit::from_name(unit.text()?).ok_or_else(|| unit.not_one_of(units.into_iter()))?,
-        tolerance_seconds: seconds_of("tolerance_seconds", 300)?,
-        future_seconds: seconds_of("future_seconds", 60)?,
-    }))
+    let unit = Unit::from_name(unit.text()?).ok_or_else(|| unit.not_one_of(units.into_iter()))?;
+    let (tolerance_seconds, future_seconds) = bounds(object)?;
+    Ok(Some(Freshness { field, unit, tolerance_seconds, future_seconds }))
 }
 
 /// A number of seconds that a signed time may be off.

@@ -141,6 +141,42 @@ fn millis(seconds: u32) -> i64 {
     i64::from(seconds).saturating_mul(1000)
 }
 
+/// The times that a signature says of itself, with how they are judged. They are judged again when the body ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// It holds from then on.
+    pub not_before: Option<Millis>,
+    /// It was made then.
+    pub issued: Option<Millis>,
+    /// It holds until then.
+    pub expires: Option<Millis>,
+    /// The age that is admitted, in seconds, where it is judged.
+    pub tolerance_seconds: Option<u32>,
+    /// How far ahead of our clock it may begin to hold, or have been made, in seconds.
+    pub future_seconds: u32,
+}
+
+impl Times {
+    /// Whether they admit the signature now.
+    ///
+    /// # Errors
+    /// `timestamp_stale`, `timestamp_future`.
+    pub fn admit(&self, now: Millis) -> Result<(), Reason> {
+        let now = now.floor_to_second().0;
+        let millis = |seconds: u32| i64::from(seconds).saturating_mul(1000);
+        let is_ahead = |time: Millis| time.0.saturating_sub(now) > millis(self.future_seconds);
+        if self.not_before.is_some_and(is_ahead) || self.issued.is_some_and(is_ahead) {
+            return Err(Reason::TimestampFuture);
+        }
+        // RFC 7519 4.1.4: on or after that time it must not be accepted.
+        let is_over = self.expires.is_some_and(|expires| now >= expires.0);
+        let age = self.issued.map(|issued| now.saturating_sub(issued.0));
+        let is_old =
+            self.tolerance_seconds.is_some_and(|tolerance| age.is_some_and(|age| age > millis(tolerance)));
+        if is_over || is_old { Err(Reason::TimestampStale) } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

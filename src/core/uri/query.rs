@@ -18,6 +18,13 @@ pub fn one<'q>(query: Option<&'q [u8]>, name: &[u8]) -> Occurrence<Cow<'q, [u8]>
     }
 }
 
+/// The same of a query that was written as a form, which means a blank by a plus sign (WHATWG URL 5.1).
+#[must_use]
+pub fn one_of_form(query: Option<&[u8]>, name: &[u8]) -> Occurrence<Vec<u8>> {
+    let pieces: Vec<&[u8]> = query.unwrap_or_default().split(|byte| *byte == b'+').collect();
+    one(Some(&pieces.join(&b"%20"[..])), name).map(Cow::into_owned)
+}
+
 /// The target without the parameters of such names, or nothing when it has none of them. No `?` or `&` of
 /// theirs is left dangling.
 pub fn without(target: &[u8], is_such: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {

@@ -20,6 +20,9 @@ pub(crate) const MOST_LISTED: u32 = 500;
 /// How many words are searched for at most.
 const MOST_WORDS: usize = 12;
 
+/// How many words that begin alike are searched for at most.
+const MOST_BEGINNING: usize = 200;
+
 /// The columns of a list, in the order in which [`summary`] reads them.
 const COLUMNS: &str = "messages.id, time, method, path, host, status, verdict, reason, policy, provider, delivery_id, \
                        secret_id, checks, duplicate, details, source, request_id, body_sha256, body_bytes";
@@ -119,6 +122,8 @@ pub(crate) fn open(path: &Path) -> Result<Reader, StoreError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "cache_size", -16_384)?;
+    connection
+        .execute_batch("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'search', 'instance')")?;
     Ok(Reader { connection })
 }
 
@@ -208,6 +213,27 @@ impl Reader {
         Ok(Values { reason: of("reason")?, policy: of("policy")?, provider: of("provider")? })
     }
 
+    /// The words that begin so, of any message, in the order of their bytes. From one to the next along the index, past all
+    /// that hold it.
+    fn words(&self, beginning: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT term FROM temp.words WHERE term >= ? AND term < ? LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        // No word holds a control character, and none goes on with the last character that there is.
+        let end = format!("{beginning}\u{10ffff}");
+        let mut words = Vec::new();
+        let mut from = beginning.to_owned();
+        while let Some(word) = statement.query_row([&from, &end], |row| row.get::<_, String>(0)).optional()? {
+            if words.len() == MOST_BEGINNING {
+                let most =
+                    format!("more than {MOST_BEGINNING} words begin with \"{beginning}\": say more of it");
+                return Err(StoreError(most));
+            }
+            from = format!("{word}\u{1}");
+            words.push(word);
+        }
+        Ok(words)
+    }
+
     /// The id at a time, with some room: several gateways do not report in order.
     fn id_at(
         &self,
@@ -255,7 +281,7 @@ impl Question {
             None => false,
         };
         if let Some(words) = words.filter(|_| !is_id) {
-            match expression(words) {
+            match expression(reader, words)? {
                 Some(expression) => {
                     question.is_search = true;
                     question.add("search MATCH ?", Value::from(expression));
@@ -347,15 +373,23 @@ impl Question {
     }
 }
 
-/// What is searched for: every word, and with `*` behind the last one what begins so. Nothing where there is no word.
+/// What is searched for: every word, and with `*` behind the last one what begins so. Nothing where there is no such word.
 ///
-/// A beginning is dear where many words have it: they are all merged before the first message is found, so that it is only
-/// searched for where that is said.
-fn expression(text: &str) -> Option<String> {
+/// The engine would merge all messages of all words that begin alike before the first of them is found; of words that are
+/// named one by one it reads no more than is listed.
+fn expression(reader: &Reader, text: &str) -> Result<Option<String>, StoreError> {
     let words = text.split(|one: char| !one.is_alphanumeric()).filter(|word| !word.is_empty());
-    let quoted: Vec<String> = words.take(MOST_WORDS).map(|word| format!("\"{word}\"")).collect();
-    (!quoted.is_empty())
-        .then(|| format!("{}{}", quoted.join(" AND "), if text.ends_with('*') { "*" } else { "" }))
+    let mut words: Vec<String> = words.take(MOST_WORDS).map(str::to_lowercase).collect();
+    let beginning = if text.ends_with('*') { words.pop() } else { None };
+    let mut terms: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    if let Some(beginning) = beginning {
+        let any: Vec<String> = reader.words(&beginning)?.iter().map(|word| format!("\"{word}\"")).collect();
+        if any.is_empty() {
+            return Ok(None);
+        }
+        terms.push(format!("({})", any.join(" OR ")));
+    }
+    Ok((!terms.is_empty()).then(|| terms.join(" AND ")))
 }
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
