@@ -241,7 +241,9 @@ fn configured(
 fn judge_leaf(leaf: &PolicyCheck, delivery: &Delivery) -> Result<(), Reason> {
     match &leaf.check {
         Check::Signature(check) => judge_signature(check, delivery, delivery.now).map(drop),
-        Check::Token(check) => delivery.with_facts(delivery.now, |facts| check.judge(facts)).map(drop),
+        Check::Token(check) => {
+            delivery.with_facts(delivery.now, |facts| check.judge_whole(facts, &delivery.body)).map(drop)
+        }
         Check::Source(check) => check.judge(None, &Lists::default(), delivery.now),
         Check::Certificate(check) => check.judge(None),
     }

@@ -6,6 +6,7 @@
 mod client_certificate;
 mod duplicates;
 mod feeds;
+mod fetched;
 mod handshake;
 mod policy;
 mod record;

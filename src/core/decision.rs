@@ -7,6 +7,7 @@
 use crate::memory::Delivery;
 use crate::reply::Reply;
 use crate::resubmit;
+use crate::wish::Wish;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -391,6 +392,8 @@ pub struct Record {
     /// Who sent it again, where the operator did: printable ASCII, at most 256 bytes. The delivery id is then that of the
     /// message that is repeated.
     pub resubmitted_by: Option<Arc<str>>,
+    /// What is to be fetched for the next of its kind, where something is.
+    pub wish: Option<Wish>,
 }
 
 /// What the memory of deliveries said.

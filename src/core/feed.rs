@@ -23,6 +23,7 @@ pub use list::List;
 use crate::address::{NotANetwork, network};
 use crate::request::Millis;
 use crate::signature::json_pointer;
+use crate::signature::published_key::{self, Publisher};
 use list::Collection;
 use std::fmt;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ pub struct Source {
     pub cluster: String,
     /// The `:authority` of the request.
     pub authority: String,
-    /// The `:path` of the request, with its query.
+    /// The `:path` of the request, with its query; of certificates what theirs begin with.
     pub path: String,
     /// How the answer is read.
     pub format: Format,
@@ -78,6 +79,18 @@ pub enum Format {
     Lines,
     /// JSON.
     Json(Selection),
+    /// A set of public keys.
+    KeySet,
+    /// A certificate, of which a message names the rest of the path: fetched when one is wished for.
+    Certificates,
+}
+
+impl Format {
+    /// Whether it holds public keys, and no networks.
+    #[must_use]
+    pub const fn is_of_keys(&self) -> bool {
+        matches!(self, Self::KeySet | Self::Certificates)
+    }
 }
 
 /// The networks in a JSON document.
@@ -124,18 +137,31 @@ impl Selection {
 }
 
 impl Source {
-    /// The headers of the request for the list.
+    /// Whether it is fetched only when it is wished for.
     #[must_use]
-    pub fn request(&self) -> [(&'static str, &str); 7] {
+    pub fn waits_for_wishes(&self) -> bool {
+        self.format == Format::Certificates
+    }
+
+    /// Where its certificates are.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher { authority: Arc::from(self.authority.as_str()), prefix: Arc::from(self.path.as_str()) }
+    }
+
+    /// The headers of the request for the list; of certificates for what is wished for.
+    #[must_use]
+    pub fn request<'s>(&'s self, wished: Option<&'s str>) -> [(&'static str, &'s str); 7] {
         let accept = match self.format {
             Format::Lines => "text/plain, */*;q=0.1",
-            Format::Json(_) => "application/json, */*;q=0.1",
+            Format::Json(_) | Format::KeySet => "application/json, */*;q=0.1",
+            Format::Certificates => "application/x-pem-file, */*;q=0.1",
         };
         [
             (":method", "GET"),
             (":scheme", "https"),
             (":authority", &self.authority),
-            (":path", &self.path),
+            (":path", wished.unwrap_or(&self.path)),
             ("accept", accept),
             ("accept-encoding", "identity"),
             // GitHub refuses requests that do not say who asks.
@@ -183,6 +209,8 @@ pub enum Fault {
     AdmitsEveryone,
     /// Less than half of the last list is left: how many there were, and how many there are.
     Lost(usize, usize),
+    /// What should hold public keys does not, in words.
+    Keys(&'static str),
     /// The host cannot share it with the other workers.
     NotShared,
 }
@@ -225,6 +253,7 @@ impl fmt::Display for Fault {
             Self::Lost(before, after) => {
                 write!(f, "of {before} prefixes only {after} are left, which is less than half")
             }
+            Self::Keys(words) => f.write_str(words),
             Self::NotShared => f.write_str("the host's shared data does not take it"),
         }
     }
@@ -251,6 +280,9 @@ pub struct Intake {
 enum Reader {
     Lines(lines::Lines),
     Json(Box<json::Document>),
+    KeySet(Vec<u8>),
+    /// With the path that was asked for.
+    Certificate(Vec<u8>, String),
 }
 
 /// The networks of an answer so far.
@@ -280,13 +312,15 @@ impl Networks {
 }
 
 impl Intake {
-    /// An answer to the request for that feed, of which the head has come. `last` is the list until now.
+    /// An answer to the request for that feed, of which the head has come. `last` is the list until now, `wished` the path of
+    /// the certificate that was asked for.
     ///
     /// # Errors
     /// The head alone says that it is none.
     pub fn new<'h>(
         feed: &Feed,
         last: Option<&Arc<List>>,
+        wished: Option<&str>,
         status: Option<u16>,
         headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>,
     ) -> Result<Self, Fault> {
@@ -306,17 +340,27 @@ impl Intake {
                 declared = Some(length.ok_or(Fault::Cut)?);
             }
         }
-        Self::of(feed, last, declared)
+        Self::of(feed, last, wished, declared)
     }
 
     /// A list that came in another way than as an answer.
     ///
     /// # Errors
     /// The feed has none that could be read.
-    pub fn of(feed: &Feed, last: Option<&Arc<List>>, declared: Option<usize>) -> Result<Self, Fault> {
+    pub fn of(
+        feed: &Feed,
+        last: Option<&Arc<List>>,
+        wished: Option<&str>,
+        declared: Option<usize>,
+    ) -> Result<Self, Fault> {
         let format = match feed.source.as_ref().map(|source| &source.format) {
             Some(Format::Lines) => Reader::Lines(lines::Lines::default()),
             Some(Format::Json(selection)) => Reader::Json(Box::new(json::Document::new(selection.clone()))),
+            Some(Format::KeySet) => Reader::KeySet(Vec::new()),
+            Some(Format::Certificates) => {
+                let path = wished.ok_or(Fault::Keys("no certificate was asked for"))?;
+                Reader::Certificate(Vec::new(), path.to_owned())
+            }
             None => return Err(Fault::NoCluster),
         };
         if declared.is_some_and(|length| length > MOST_BYTES) {
@@ -355,6 +399,13 @@ impl Intake {
         match &mut self.format {
             Reader::Lines(lines) => lines.update(piece, |line| networks.add(line)),
             Reader::Json(document) => document.update(piece, networks),
+            Reader::KeySet(_) | Reader::Certificate(..) if self.received > published_key::MOST_BYTES => {
+                Err(Fault::Keys("the answer has more than 256 KiB"))
+            }
+            Reader::KeySet(text) | Reader::Certificate(text, _) => {
+                text.extend_from_slice(piece);
+                Ok(())
+            }
         }
     }
 
@@ -371,6 +422,14 @@ impl Intake {
         match self.format {
             Reader::Lines(lines) => lines.finish(|line| networks.add(line))?,
             Reader::Json(document) => document.finish()?,
+            Reader::KeySet(text) => {
+                return Ok(List::of_keys(published_key::key_set(&text).map_err(Fault::Keys)?, now));
+            }
+            Reader::Certificate(text, path) => {
+                let known = self.last.as_ref().map_or(&[][..], |last| &**last.keys());
+                let keys = published_key::certificate(known, &path, &text, now).map_err(Fault::Keys)?;
+                return Ok(List::of_keys(keys, now));
+            }
         }
         let list = self.networks.found.into_list(now);
         if list.prefixes() == 0 {
@@ -483,7 +542,7 @@ impl Lists {
     #[must_use]
     pub fn complaint(&self, place: usize, feed: &Feed, fault: &Fault, now: Millis) -> String {
         let stays = match self.current(place, now) {
-            Some(list) => format!("the last list of {} prefixes stays", list.prefixes()),
+            Some(list) => format!("the last list of {} stays", list.size()),
             None => "it has no list and admits nobody".to_owned(),
         };
         format!("feed {}: {fault}: {stays}", feed.name)

@@ -147,6 +147,21 @@ enum Text {
 }
 
 impl Handshake {
+    /// The question of SNS whether a subscription is meant: what else confirms it, a shell does
+    /// (https://docs.aws.amazon.com/sns/latest/dg/sns-subscription-confirmation-json.html).
+    pub(crate) fn of_sns() -> Self {
+        let place = Place::Json([b"Type".to_vec()].into());
+        Self {
+            method: Arc::from("POST"),
+            is_signed: true,
+            when: Some((place, Arc::from("SubscriptionConfirmation"))),
+            unless: None,
+            verify_token: None,
+            echo: None,
+            answer: Form::Status(200),
+        }
+    }
+
     /// The request as a candidate, if its method and what the headers tell are of this shape.
     #[must_use]
     pub fn recognise(self: &Arc<Self>, facts: &Facts<'_>) -> Option<Candidate> {

@@ -57,3 +57,4 @@ pub mod secret;
 pub mod signature;
 pub mod uri;
 mod vocabulary;
+pub mod wish;

@@ -4,6 +4,7 @@
 //! content, an algorithm, a freshness. No provider is known here by name: those are data (`src/core/catalogue.json`). The body is hashed as it comes
 //! and not kept; what is kept of a request until its body ends is a few small values ([`Running::kept_bytes`]).
 
+mod certificate;
 pub mod field;
 pub mod form;
 pub mod hmac;
@@ -14,7 +15,9 @@ mod key_form;
 pub mod message_signature;
 pub mod public_key;
 pub mod public_url;
+pub mod published_key;
 pub(crate) mod scheme;
+pub mod sns;
 mod structured;
 pub mod template;
 pub mod timestamp;
@@ -33,8 +36,10 @@ use crate::signature::hmac::{BodyDigest, Digest};
 use crate::signature::json_pointer::{Answer, Search};
 use crate::signature::key::{Key, Tag};
 use crate::signature::message_signature::{Candidate, MessageSignature};
-use crate::signature::public_key::Verification;
+use crate::signature::public_key::{PublicKey, Verification};
 use crate::signature::public_url::PublicUrl;
+use crate::signature::published_key::{PublishedKey, PublishedKeys, Publisher};
+use crate::signature::sns::Sns;
 use crate::signature::template::{Body, Part, Rendered, Seam, Values};
 use crate::signature::timestamp::Times;
 use data_encoding::HEXLOWER;
@@ -46,8 +51,10 @@ use std::sync::Arc;
 pub struct SignatureCheck {
     /// The layout.
     pub scheme: Scheme,
-    /// Any one of these, at least one.
+    /// Any one of these, at least one; none where the keys are fetched.
     pub secrets: Vec<Secret<Key>>,
+    /// Where the keys are fetched from, where they are.
+    pub fetched: Option<FetchedKeys>,
     /// The URL as the provider knows it, for schemes that sign it.
     pub public_url: Option<PublicUrl>,
     /// Whether the policy governs single paths only.
@@ -63,13 +70,45 @@ pub struct Names {
     pub field: Option<Field>,
 }
 
+/// The keys of a check that are fetched while the gateway runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedKeys {
+    /// The place of the feed that has them.
+    pub feed: usize,
+    /// Who publishes them.
+    pub publisher: Publisher,
+}
+
+/// Why a signature does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// The path of a certificate that has to be fetched before it could be judged.
+    pub lacks: Option<Arc<str>>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, lacks: None }
+    }
+}
+
 impl SignatureCheck {
-    /// Judges all that the headers tell, and makes ready to hash the body.
+    /// Judges all that the headers tell, and makes ready to hash the body. `keys` are those that were fetched, where the check
+    /// needs such: nothing while there are none.
     ///
     /// # Errors
-    /// The reason, when the headers alone settle that the signature cannot hold.
-    pub fn begin(self: &Arc<Self>, facts: &Facts<'_>) -> Result<Running, Reason> {
+    /// The reason, when the headers alone settle that the signature cannot hold; `host_fault` while there are no keys.
+    pub fn begin(
+        self: &Arc<Self>,
+        facts: &Facts<'_>,
+        keys: Option<&PublishedKeys>,
+    ) -> Result<Running, Reason> {
         let scheme = &self.scheme;
+        if scheme.sns.is_some() {
+            return Ok(Running { keys: keys.cloned(), ..Running::new(self) });
+        }
         if let Some(terms) = &scheme.message {
             return self.begin_message(terms, facts);
         }
@@ -128,6 +167,9 @@ impl SignatureCheck {
             content.update(&before);
             Box::new(Name { id, content })
         });
+        let public = token.as_ref().filter(|_| self.fetched.is_some());
+        let public =
+            public.map(|token| self.published(keys, token.key_id.as_deref(), facts.now)).transpose()?;
         let mut running = Running {
             claims,
             sent,
@@ -140,8 +182,31 @@ impl SignatureCheck {
             name,
             ..Running::new(self)
         };
-        running.start(&before, values)?;
+        match public {
+            Some(key) => {
+                running.public = Some(Verification::start(vec![(0, key)], &running.claims, &before));
+            }
+            None => running.start(&before, values)?,
+        }
         Ok(running)
+    }
+
+    /// The key of that id, of those that were fetched.
+    ///
+    /// # Errors
+    /// `host_fault` where none was; `signature_malformed` where the sender names no key, `signature_mismatch` where there is no
+    /// such, or none of the scheme's kind.
+    fn published(
+        &self,
+        keys: Option<&PublishedKeys>,
+        id: Option<&str>,
+        now: Millis,
+    ) -> Result<Arc<PublicKey>, Reason> {
+        let keys = keys.ok_or(Reason::HostFault)?;
+        let id = id.ok_or(Reason::SignatureMalformed)?;
+        let key = keys.iter().find(|key| key.id == id && key.validity.admits(now));
+        let key = key.and_then(|key| key.public_key(self.scheme.algorithm));
+        key.map(Arc::new).ok_or(Reason::SignatureMismatch)
     }
 
     /// Judges an HTTP message signature: it covers headers only, so that nothing but the digest of the body is left open.
@@ -352,6 +417,8 @@ pub struct Running {
     public: Option<Verification>,
     /// The place of the secret that signed, where the headers told it.
     signer: Option<usize>,
+    /// The certificates that are known, where the message names one.
+    keys: Option<PublishedKeys>,
     claims: Vec<Vec<u8>>,
     /// When the sender says that it signed, where the headers say so.
     sent: Option<Millis>,
@@ -380,6 +447,8 @@ pub struct Verified {
     pub delivery_id: Option<Arc<str>>,
     /// What names the delivery, where it is to be remembered; the same whoever of the secrets signed.
     pub(crate) name: Option<DeliveryName>,
+    /// What confirms a subscription, where that is asked for: a path at the publisher of the keys.
+    pub confirmation: Option<Arc<str>>,
 }
 
 /// What names a delivery. Prints nothing: it is what a sender signed.
@@ -430,6 +499,7 @@ impl Running {
             tags: Vec::new(),
             public: None,
             signer: None,
+            keys: None,
             claims: Vec::new(),
             sent: None,
             times: None,
@@ -511,11 +581,17 @@ impl Running {
         }
     }
 
-    /// Whether the whole body is needed at its end: a form is signed in another order than it is sent. Not where it has
-    /// more parameters than are looked at.
+    /// Whether the whole body is needed at its end: a form is signed in another order than it is sent, and of a message of
+    /// SNS some fields are. Not where a form has more parameters than are looked at.
     #[must_use]
     pub fn needs_body(&self) -> bool {
-        self.check.scheme.signed.body() == Body::Form && self.body.ampersands < form::MOST_PARAMETERS
+        let is_form = self.check.scheme.signed.body() == Body::Form;
+        self.check.scheme.sns.is_some() || is_form && self.body.ampersands < form::MOST_PARAMETERS
+    }
+
+    /// The place of the feed that has the keys, where they are fetched.
+    pub(crate) fn fetched(&self) -> Option<usize> {
+        self.check.fetched.as_ref().map(|fetched| fetched.feed)
     }
 
     /// The bytes that are kept of the request and its body until it ends, the operator's own texts included.
@@ -555,11 +631,15 @@ impl Running {
     /// # Errors
     /// `signature_malformed` for a body that could hold a piece of what is signed beside it, or more than its sender
     /// signed; `signature_mismatch`; `requirement_not_met` when the body is not the one that the scheme demands; the
-    /// reasons of a signature or time that sits in the body; those of a time that is no longer fresh.
-    pub fn finish(mut self, end: End) -> Result<Verified, Reason> {
+    /// reasons of a signature or time that sits in the body; those of a time that is no longer fresh; `host_fault` where a
+    /// certificate has to be fetched first.
+    pub fn finish(mut self, end: End) -> Result<Verified, Refusal> {
         let check = self.check.clone();
+        if let Some(sns) = &check.scheme.sns {
+            return self.finish_sns(sns, end);
+        }
         if self.body.has_nul || !self.seam.admits(self.body.first, self.body.last) {
-            return Err(Reason::SignatureMalformed);
+            return Err(Reason::SignatureMalformed.into());
         }
         let mut delivery_id = None;
         let mut named = None;
@@ -589,7 +669,7 @@ impl Running {
             let form = end.body.and_then(Form::read).ok_or(Reason::SignatureMalformed)?;
             // Decoded only now, so that only now a NUL can be seen.
             if check.scheme.signed.can_be_extended() && form.pieces().any(|piece| piece.contains(&0)) {
-                return Err(Reason::SignatureMalformed);
+                return Err(Reason::SignatureMalformed.into());
             }
             form.pieces().for_each(|piece| self.hash(piece));
         }
@@ -597,8 +677,10 @@ impl Running {
             self.hash(HEXLOWER.encode(&digest.finish()).as_bytes());
         }
         let Self { tags, public, signer, claims, after, digests, name, .. } = self;
-        let is_valid =
-            |secret: usize| check.secrets.get(secret).is_some_and(|secret| secret.validity.admits(end.now));
+        let is_valid = |secret: usize| match check.fetched {
+            Some(_) => true,
+            None => check.secrets.get(secret).is_some_and(|secret| secret.validity.admits(end.now)),
+        };
         let mut signer = signer.filter(|secret| is_valid(*secret));
         for Signer { secret, mut tag, after: own } in tags {
             tag.update(own.as_ref().unwrap_or(&after));
@@ -615,7 +697,8 @@ impl Running {
         if !digests.into_iter().all(|(digest, claimed)| equal(&digest.finish(), &claimed)) {
             // Of a token or a message signature the digest is what it signs.
             let is_signed = check.scheme.jwt.is_some() || check.scheme.message.is_some();
-            return Err(if is_signed { Reason::SignatureMismatch } else { Reason::RequirementNotMet });
+            let reason = if is_signed { Reason::SignatureMismatch } else { Reason::RequirementNotMet };
+            return Err(reason.into());
         }
         let secret_id = check.secrets.get(secret).and_then(|secret| secret.id.clone());
         let name = name.map(|name| {
@@ -623,6 +706,39 @@ impl Running {
             content.update(&after);
             named.or(id).map_or_else(|| DeliveryName::Content(content.finish()), DeliveryName::Id)
         });
-        Ok(Verified { secret_id, secret, delivery_id, name })
+        Ok(Verified { secret_id, secret, delivery_id, name, confirmation: None })
+    }
+
+    /// Judges a message of SNS, which is known only now.
+    fn finish_sns(self, sns: &Sns, end: End) -> Result<Verified, Refusal> {
+        let algorithm = self.check.scheme.algorithm;
+        let body = end.body.ok_or(Reason::SignatureMalformed)?;
+        let message = sns.read(&body, algorithm, end.now)?;
+        let fetched = self.check.fetched.as_ref().ok_or(Reason::HostFault)?;
+        let path = fetched.publisher.path_of(&message.certificate).ok_or(Reason::SignatureMalformed)?;
+        let is_it = |key: &&PublishedKey| key.id == path && key.validity.admits(end.now);
+        let Some(key) = self.keys.iter().flat_map(|keys| keys.iter()).find(is_it) else {
+            return Err(Refusal { reason: Reason::HostFault, lacks: Some(Arc::from(path)) });
+        };
+        let key = key.public_key(algorithm).ok_or(Reason::SignatureMismatch)?;
+        let claims = [message.signature];
+        let verification = Verification::start(vec![(0, Arc::new(key))], &claims, &message.content);
+        verification.finish(&claims, |_| true).ok_or(Reason::SignatureMismatch)?;
+        let confirmation = match &message.confirmation {
+            None => None,
+            // Signed, and all the same nothing but what it should be.
+            Some(url) => match fetched.publisher.path_on_its_host(url) {
+                Some(path) if path.starts_with(sns::CONFIRM) => Some(Arc::from(path)),
+                _ => return Err(Reason::SignatureMalformed.into()),
+            },
+        };
+        let id = message.id.into_bytes();
+        Ok(Verified {
+            secret_id: None,
+            secret: 0,
+            delivery_id: field::printable(&id),
+            name: self.check.names.as_ref().map(|_| DeliveryName::Id(id)),
+            confirmation,
+        })
     }
 }

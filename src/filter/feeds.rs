@@ -12,6 +12,7 @@ use std::time::Duration;
 use webhook_guard_core::feed::schedule::{Claim, Schedule};
 use webhook_guard_core::feed::{Fault, Feed, Intake, List, Lists, TIMEOUT};
 use webhook_guard_core::request::{Headers, Millis};
+use webhook_guard_core::wish::{Purpose, Wish};
 
 /// The first tick comes soon, so that a gateway that has just started need not wait for its lists; in milliseconds.
 const FIRST_TICK: u32 = 100;
@@ -52,6 +53,9 @@ struct Share {
     /// The key of its schedule, and that of its list.
     schedule: String,
     list: String,
+    /// The keys of what is wished for, by its purpose: the path of a certificate, and one that confirms a subscription.
+    certificate: String,
+    confirmation: String,
     /// The number of the list that was taken over.
     seen: Cell<u64>,
     /// The host's number of the request that is on its way, and the right by which it was sent.
@@ -67,6 +71,8 @@ impl Share {
         Self {
             schedule: key("schedule"),
             list: key("list"),
+            certificate: key("certificate"),
+            confirmation: key("confirmation"),
             seen: Cell::new(0),
             call: Cell::new(None),
             was_current: Cell::new(false),
@@ -76,6 +82,20 @@ impl Share {
     fn read(&self) -> Result<(Schedule, u32), HostFault> {
         let (bytes, compare) = hostcalls::shared_data(&self.schedule)?;
         Ok((Schedule::read(&bytes), compare))
+    }
+
+    const fn wish(&self, purpose: Purpose) -> &str {
+        match purpose {
+            Purpose::Certificate => self.certificate.as_str(),
+            Purpose::Confirmation => self.confirmation.as_str(),
+        }
+    }
+
+    /// What is wished for, if anything is, with the number that a change of it needs.
+    fn wished(&self, purpose: Purpose) -> Result<Option<(String, u32)>, HostFault> {
+        let (bytes, compare) = hostcalls::shared_data(self.wish(purpose))?;
+        let path = String::from_utf8(bytes).ok().filter(|path| !path.is_empty());
+        Ok(path.map(|path| (path, compare)))
     }
 
     /// Changes the schedule in one step; nothing where there is nothing to change.
@@ -144,6 +164,25 @@ impl Feeds {
         all.filter(|one| one.feed.source.is_some())
     }
 
+    /// Notes what a request wishes to have fetched. The first wish stays until it was looked at: a stranger's does not put
+    /// another's off.
+    pub(super) fn wish(&self, wish: &Wish) {
+        let Some(one) = self.fetched().find(|one| one.place == wish.feed) else { return };
+        // Another worker may have fetched it already.
+        if let Ok((schedule, _)) = one.share.read()
+            && schedule.list() != one.share.seen.get()
+        {
+            return self.take_over(one, schedule);
+        }
+        let key = one.share.wish(wish.purpose);
+        if let Ok((bytes, compare)) = hostcalls::shared_data(key)
+            && bytes.is_empty()
+        {
+            // Where another was faster its wish is the first.
+            hostcalls::set_shared_data(key, wish.path.as_bytes(), compare).map(|_| ()).unwrap_or_default();
+        }
+    }
+
     /// Takes over what others have fetched, and fetches what is due.
     pub(super) fn tick(&self, now: Millis, metrics: &Metrics) {
         // Others may want ticks more often.
@@ -158,6 +197,7 @@ impl Feeds {
                     self.take_over(one, schedule);
                     self.tell(one, schedule, now, metrics);
                     self.fetch(one, schedule, compare, now, metrics);
+                    confirm(one);
                 }
                 Err(HostFault) => log::error!("feed {}: {}", one.feed.name, Fault::NotShared),
             }
@@ -197,6 +237,13 @@ impl Feeds {
     fn fetch(&self, one: Fetched<'_>, schedule: Schedule, compare: u32, now: Millis, metrics: &Metrics) {
         let Fetched { feed, share, .. } = one;
         let Some(source) = &feed.source else { return };
+        let wished = match source.waits_for_wishes() {
+            false => None,
+            true => match share.wished(Purpose::Certificate) {
+                Ok(Some((path, _))) => Some(path),
+                Ok(None) | Err(HostFault) => return,
+            },
+        };
         let claimed = worker().ok().and_then(|worker| schedule.claim(worker, now, feed.refresh));
         let Some((claimed, claim)) = claimed else { return };
         match hostcalls::set_shared_data(&share.schedule, &claimed.bytes(), compare) {
@@ -205,7 +252,7 @@ impl Feeds {
             Ok(Swap::Mismatch) | Err(HostFault) => return,
         }
         let timeout = Duration::from_millis(TIMEOUT.unsigned_abs());
-        match hostcalls::call(&source.cluster, &source.request(), timeout) {
+        match hostcalls::call(&source.cluster, &source.request(wished.as_deref()), timeout) {
             Ok(call) => share.call.set(Some((call, claim))),
             Err(NotSent::NoCluster) => self.fail(one, claim, &Fault::NoCluster, now, metrics),
             Err(NotSent::Refused) => self.fail(one, claim, &Fault::NoCall, now, metrics),
@@ -226,7 +273,14 @@ impl Feeds {
         let Some((one, (_, claim))) = found else { return };
         let Fetched { place, feed, share } = one;
         share.call.set(None);
-        let read = if has_come { self.read(place, feed, body_size, now) } else { Err(Fault::NoAnswer) };
+        let wished = share.wished(Purpose::Certificate).unwrap_or_default();
+        let path = wished.as_ref().map(|(path, _)| path.as_str());
+        let read = if has_come { self.read(one, path, body_size, now) } else { Err(Fault::NoAnswer) };
+        if let Some((_, compare)) = wished {
+            hostcalls::set_shared_data(share.wish(Purpose::Certificate), &[], compare)
+                .map(|_| ())
+                .unwrap_or_default();
+        }
         let shared = read.and_then(|list| match publish(share, claim, &list, now) {
             Ok(Some(schedule)) => Ok(Some((schedule, list))),
             // It came so late that another worker has been asking meanwhile.
@@ -235,7 +289,7 @@ impl Feeds {
         });
         match shared {
             Ok(Some((schedule, list))) => {
-                log::info!("feed {}: {} prefixes", feed.name, list.prefixes());
+                log::info!("feed {}: {}", feed.name, list.size());
                 if self.lists.borrow_mut().take_shared(place, list.bytes()) {
                     share.seen.set(schedule.list());
                 }
@@ -246,14 +300,20 @@ impl Feeds {
     }
 
     /// The list in the answer of the effective context.
-    fn read(&self, place: usize, feed: &Feed, body_size: usize, now: Millis) -> Result<List, Fault> {
+    fn read(
+        &self,
+        Fetched { place, feed, .. }: Fetched<'_>,
+        wished: Option<&str>,
+        body_size: usize,
+        now: Millis,
+    ) -> Result<List, Fault> {
         let no_answer = |HostFault| Fault::NoAnswer;
         let headers = hostcalls::header_map(Map::CallResponseHeaders).map_err(no_answer)?;
         let headers = headers.and_then(Headers::from_abi).ok_or(Fault::NoAnswer)?;
         let status =
             headers.first(b":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         let last = self.lists.borrow().current(place, now).cloned();
-        let mut intake = Intake::new(feed, last.as_ref(), status, headers.iter())?;
+        let mut intake = Intake::new(feed, last.as_ref(), wished, status, headers.iter())?;
         intake.expect(body_size)?;
         let mut read = 0_usize;
         while read < body_size {
@@ -272,6 +332,22 @@ impl Feeds {
         metrics.count_feed_error(&feed.name);
         // Where even this fails the claim runs out.
         share.change(|schedule| schedule.failed(claim, now)).unwrap_or_default();
+    }
+}
+
+/// Confirms a subscription that somebody wishes to have confirmed: who takes the wish away asks. What is answered is the
+/// sender's business; the subscription tells.
+fn confirm(Fetched { feed, share, .. }: Fetched<'_>) {
+    let Some(source) = feed.source.as_ref().filter(|source| source.waits_for_wishes()) else { return };
+    let Ok(Some((path, compare))) = share.wished(Purpose::Confirmation) else { return };
+    let taken = hostcalls::set_shared_data(share.wish(Purpose::Confirmation), &[], compare);
+    if !matches!(taken, Ok(Swap::Done)) {
+        return;
+    }
+    let timeout = Duration::from_millis(TIMEOUT.unsigned_abs());
+    match hostcalls::call(&source.cluster, &source.request(Some(&path)), timeout) {
+        Ok(_) => log::info!("feed {}: a subscription is being confirmed", feed.name),
+        Err(_) => log::error!("feed {}: a subscription could not be confirmed: {}", feed.name, Fault::NoCall),
     }
 }
 

@@ -332,6 +332,9 @@ impl Request {
         loop {
             apply(stream, &acts.edits)?;
             if let Some(decision) = &acts.decision {
+                if let Some(wish) = &decision.record.wish {
+                    self.guard.feeds.wish(wish);
+                }
                 publish(stream, &self.plugin.metrics, decision, exchange.request_id());
             }
             for (name, value) in &acts.record {

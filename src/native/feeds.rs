@@ -13,8 +13,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 use webhook_guard_core::feed::schedule::{Claim, Schedule};
-use webhook_guard_core::feed::{Fault, Feed, Intake, List, Lists, TIMEOUT};
+use webhook_guard_core::feed::{Fault, Feed, Intake, List, Lists, Source, TIMEOUT};
 use webhook_guard_core::request::Millis;
+use webhook_guard_core::wish::{Purpose, Wish};
 
 /// The first look at the feeds comes soon, so that a gateway that has just started need not wait for its lists.
 const FIRST_TICK: Duration = Duration::from_millis(100);
@@ -38,6 +39,9 @@ struct Known {
     list: Option<Arc<List>>,
     /// Whether a configuration had a list of it at the last tick.
     was_current: bool,
+    /// The path of a certificate that is wished for, and one that confirms a subscription.
+    certificate: Option<Arc<str>>,
+    confirmation: Option<Arc<str>>,
 }
 
 /// A feed that is to be asked for, or was.
@@ -46,6 +50,8 @@ struct Asked {
     feeds: Arc<Feeds>,
     place: usize,
     claim: Claim,
+    /// The path of the certificate that is asked for.
+    wished: Option<Arc<str>>,
 }
 
 /// What the metrics are told of a feed.
@@ -59,13 +65,16 @@ pub(crate) enum Tale {
     Prefixes(u64),
 }
 
+/// What was asked for: the configuration that asked, the place of the feed there, by which right, and which certificate.
+type Called = (Weak<Feeds>, usize, Claim, Option<Arc<str>>);
+
 #[derive(Debug)]
 struct Registry {
     /// By the identities of the feeds.
     known: BTreeMap<[u8; 32], Known>,
     configurations: Vec<Weak<Feeds>>,
     /// By the configuration that asked, and the host's number. Of one that has gone nothing is answered.
-    calls: BTreeMap<(usize, u64), (Weak<Feeds>, usize, Claim)>,
+    calls: BTreeMap<(usize, u64), Called>,
     /// Age and prefixes of each feed, by its name, as they were at the last tick.
     states: BTreeMap<Arc<str>, (Option<u64>, u64)>,
     /// Fetches that failed and were not counted yet.
@@ -128,6 +137,19 @@ impl Feeds {
         self.feeds.iter().enumerate().filter(|(_, feed)| feed.source.is_some())
     }
 
+    /// Notes what a request wishes to have fetched. The first wish stays until it was looked at: a stranger's does not put
+    /// another's off.
+    pub(crate) fn wish(&self, wish: &Wish) {
+        let Some((_, feed)) = self.fetched().find(|(place, _)| *place == wish.feed) else { return };
+        let mut registry = registry();
+        let known = registry.known.entry(feed.identity).or_default();
+        let slot = match wish.purpose {
+            Purpose::Certificate => &mut known.certificate,
+            Purpose::Confirmation => &mut known.confirmation,
+        };
+        slot.get_or_insert_with(|| wish.path.clone());
+    }
+
     fn take(&self, identity: &[u8; 32], list: &Arc<List>) {
         let mut lists = Lists::clone(&self.lists());
         for (place, _) in self.fetched().filter(|(_, feed)| feed.identity == *identity) {
@@ -137,12 +159,18 @@ impl Feeds {
     }
 
     /// The list in an answer.
-    fn read(&self, place: usize, answer: Option<&CalloutAnswer>, now: Millis) -> Result<List, Fault> {
+    fn read(
+        &self,
+        place: usize,
+        wished: Option<&str>,
+        answer: Option<&CalloutAnswer>,
+        now: Millis,
+    ) -> Result<List, Fault> {
         let (Some(feed), Some(answer)) = (self.feeds.get(place), answer) else { return Err(Fault::NoAnswer) };
         let status = answer.headers.first(b":status");
         let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         let lists = self.lists();
-        let mut intake = Intake::new(feed, lists.current(place, now), status, answer.headers.iter())?;
+        let mut intake = Intake::new(feed, lists.current(place, now), wished, status, answer.headers.iter())?;
         intake.expect(answer.body.len())?;
         intake.update(&answer.body)?;
         intake.finish(now)
@@ -187,13 +215,32 @@ impl Registry {
         for feeds in all {
             for (place, feed) in feeds.fetched() {
                 let known = self.known.entry(feed.identity).or_default();
+                let waits = feed.source.as_ref().is_some_and(Source::waits_for_wishes);
+                if waits && known.certificate.is_none() {
+                    continue;
+                }
                 if let Some((claimed, claim)) = known.schedule.claim(WORKER, now, feed.refresh) {
                     known.schedule = claimed;
-                    due.push(Asked { feeds: feeds.clone(), place, claim });
+                    let wished = known.certificate.clone();
+                    due.push(Asked { feeds: feeds.clone(), place, claim, wished });
                 }
             }
         }
         due
+    }
+
+    /// The subscriptions that are to be confirmed: the feed, and the path.
+    fn confirmations(&mut self) -> Vec<(Arc<Feeds>, usize, Arc<str>)> {
+        let all: Vec<Arc<Feeds>> = self.configurations().collect();
+        let mut wished = Vec::new();
+        for feeds in all {
+            for (place, feed) in feeds.fetched() {
+                let known = self.known.get_mut(&feed.identity);
+                let path = known.and_then(|known| known.confirmation.take());
+                wished.extend(path.map(|path| (feeds.clone(), place, path)));
+            }
+        }
+        wished
     }
 
     /// Notes how old and how long the lists are, and says once when one has become too old.
@@ -217,7 +264,18 @@ impl Registry {
         }
     }
 
+    /// What was asked for is not wished for any more, whatever came of it.
+    fn fulfil(&mut self, asked: &Asked) {
+        let feed = asked.feeds.feeds.get(asked.place);
+        if let Some(known) = feed.and_then(|feed| self.known.get_mut(&feed.identity))
+            && known.certificate == asked.wished
+        {
+            known.certificate = None;
+        }
+    }
+
     fn fail(&mut self, asked: &Asked, fault: &Fault, now: Millis) {
+        self.fulfil(asked);
         let Some(feed) = asked.feeds.feeds.get(asked.place) else { return };
         abi::log(LogLevel::Error, &asked.feeds.lists().complaint(asked.place, feed, fault, now));
         let errors = self.errors.entry(feed.name.clone()).or_default();
@@ -235,7 +293,7 @@ impl Registry {
         // It may have come so late that it has been asked for again.
         let Some(taken) = known.schedule.took(asked.claim, now) else { return };
         known.schedule = taken;
-        abi::log(LogLevel::Info, &format!("feed {}: {} prefixes", feed.name, list.prefixes()));
+        abi::log(LogLevel::Info, &format!("feed {}: {}", feed.name, list.size()));
         let list = Arc::new(list);
         known.list = Some(list.clone());
         self.configurations().for_each(|feeds| feeds.take(&feed.identity, &list));
@@ -244,23 +302,27 @@ impl Registry {
 
 /// Fetches what is due and tells the metrics, on the main thread.
 pub(crate) fn tick(host: &HostConfiguration, metrics: &Metrics, now: Millis) {
-    let due = {
+    let (due, confirmations) = {
         let mut registry = registry();
         registry.forget();
         registry.look_at_ages(now);
-        registry.due(now)
+        (registry.due(now), registry.confirmations())
     };
+    for (feeds, place, path) in confirmations {
+        confirm(host, &feeds, place, &path);
+    }
     // Not under the lock: the host may have hooks called.
     for asked in due {
         let source = asked.feeds.feeds.get(asked.place).and_then(|feed| feed.source.as_ref());
         let Some(source) = source else { continue };
         let timeout = u32::try_from(TIMEOUT).unwrap_or(u32::MAX);
-        let (cluster, headers) = (source.cluster.as_str(), source.request());
+        let (cluster, headers) = (source.cluster.as_str(), source.request(asked.wished.as_deref()));
         let called = host.call_out(&Callout { cluster, headers: &headers, body: &[], timeout });
         let mut registry = registry();
         match called {
             Ok(call) => {
-                let asked = (Arc::downgrade(&asked.feeds), asked.place, asked.claim);
+                let Asked { feeds, place, claim, wished } = &asked;
+                let asked = (Arc::downgrade(feeds), *place, *claim, wished.clone());
                 registry.calls.insert((host.id(), call), asked);
             }
             Err(NotCalled::NoCluster) => registry.fail(&asked, &Fault::NoCluster, now),
@@ -272,13 +334,34 @@ pub(crate) fn tick(host: &HostConfiguration, metrics: &Metrics, now: Millis) {
     }
 }
 
+/// Confirms a subscription. What is answered is the sender's business; the subscription tells.
+fn confirm(host: &HostConfiguration, feeds: &Feeds, place: usize, path: &str) {
+    let Some(feed) = feeds.feeds.get(place) else { return };
+    let Some(source) = feed.source.as_ref().filter(|source| source.waits_for_wishes()) else { return };
+    let timeout = u32::try_from(TIMEOUT).unwrap_or(u32::MAX);
+    let headers = source.request(Some(path));
+    let called = host.call_out(&Callout { cluster: &source.cluster, headers: &headers, body: &[], timeout });
+    match called {
+        Ok(_) => {
+            let line = format!("feed {}: a subscription is being confirmed", feed.name);
+            abi::log(LogLevel::Info, &line);
+        }
+        Err(_) => {
+            let why = Fault::NoCall;
+            let line = format!("feed {}: a subscription could not be confirmed: {why}", feed.name);
+            abi::log(LogLevel::Error, &line);
+        }
+    }
+}
+
 /// The answer to a call of [`tick`], on the main thread.
 pub(crate) fn answered(host: &HostConfiguration, call: u64, answer: Option<&CalloutAnswer>, now: Millis) {
-    let Some((feeds, place, claim)) = registry().calls.remove(&(host.id(), call)) else { return };
+    let Some((feeds, place, claim, wished)) = registry().calls.remove(&(host.id(), call)) else { return };
     let Some(feeds) = feeds.upgrade() else { return };
-    let asked = Asked { feeds, place, claim };
-    let read = asked.feeds.read(asked.place, answer, now);
+    let asked = Asked { feeds, place, claim, wished };
+    let read = asked.feeds.read(asked.place, asked.wished.as_deref(), answer, now);
     let mut registry = registry();
+    registry.fulfil(&asked);
     match read {
         Ok(list) => registry.take(&asked, list, now),
         Err(fault) => registry.fail(&asked, &fault, now),

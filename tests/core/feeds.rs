@@ -43,7 +43,7 @@ fn hooks(more: &str) -> Feed {
 fn taken(feed: &Feed, last: Option<&Arc<List>>, body: &[u8], size: usize) -> Result<List, Fault> {
     let length = body.len().to_string();
     let headers = [(b"content-length".as_slice(), length.as_bytes())];
-    let mut intake = Intake::new(feed, last, Some(200), headers)?;
+    let mut intake = Intake::new(feed, last, None, Some(200), headers)?;
     for piece in body.chunks(size.max(1)) {
         intake.update(piece)?;
     }
@@ -237,10 +237,10 @@ fn the_head_of_an_answer_alone_may_say_that_it_is_none() {
     ];
     for (status, headers, fault) in rows {
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let said = Intake::new(&feed, None, *status, headers).err();
+        let said = Intake::new(&feed, None, None, *status, headers).err();
         assert_eq!(said, *fault, "{status:?}");
     }
-    let mut cut = Intake::new(&feed, None, Some(200), [(&b"content-length"[..], &b"99"[..])]).unwrap();
+    let mut cut = Intake::new(&feed, None, None, Some(200), [(&b"content-length"[..], &b"99"[..])]).unwrap();
     cut.update(br#"{"hooks": ["192.0.2.1"]}"#).unwrap();
     assert_eq!(cut.finish(NOW), Err(Fault::Cut));
     assert!(Fault::Status(302).to_string().contains("redirect"));
@@ -271,7 +271,7 @@ const FEEDS: &str = r#"{
 
 fn fetched(networks: &[&str], at: Millis) -> Arc<List> {
     let body = serde_json::json!({ "hooks": networks }).to_string();
-    let mut intake = Intake::of(&hooks(""), None, None).unwrap();
+    let mut intake = Intake::of(&hooks(""), None, None, None).unwrap();
     intake.update(body.as_bytes()).unwrap();
     Arc::new(intake.finish(at).unwrap())
 }

@@ -143,7 +143,14 @@ fn check(vector: &Vector) -> Arc<SignatureCheck> {
     message.components = vector.components.iter().map(|name| Arc::from(*name)).collect();
     let key = form.key(vector.key, scheme.algorithm).unwrap();
     let secrets = vec![Secret { id: None, validity: Validity::default(), value: key }];
-    Arc::new(SignatureCheck { scheme, secrets, public_url: None, has_exact_paths: true, names: None })
+    Arc::new(SignatureCheck {
+        scheme,
+        secrets,
+        fetched: None,
+        public_url: None,
+        has_exact_paths: true,
+        names: None,
+    })
 }
 
 fn judge(check: &Arc<SignatureCheck>, pairs: &[(&str, String)], body: &str) -> Result<(), Reason> {
@@ -157,9 +164,9 @@ fn judge(check: &Arc<SignatureCheck>, pairs: &[(&str, String)], body: &str) -> R
         now,
         ends_with_headers: false,
     };
-    let mut running = check.begin(&facts)?;
+    let mut running = check.begin(&facts, None)?;
     running.update(body.as_bytes());
-    running.finish(End { now, body: None }).map(|_| ())
+    running.finish(End { now, body: None }).map(|_| ()).map_err(|refusal| refusal.reason)
 }
 
 fn pairs(vector: &Vector) -> Vec<(&'static str, String)> {

@@ -27,6 +27,8 @@ def lists() -> dict[str, list[str]]:
         "provider": list(blocks),
         "token_provider": [name for name in blocks if name not in schemes],
         "body_token_provider": [name for name, block in blocks.items() if "json" in block.get("token", {})],
+        "claiming_provider": [name for name, scheme in schemes.items() if "jwt" in scheme],
+        "public_token_provider": [name for name, scheme in schemes.items() if "jwt" in scheme and not scheme["algorithm"].startswith("hmac")],
         "timed_provider": [name for name, scheme in schemes.items()
                            if {"timestamp", "message_signature"} & set(scheme) or "iat" in scheme.get("jwt", {}).get("required", [])],
         "url_provider": [name for name, scheme in schemes.items()

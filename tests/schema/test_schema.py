@@ -60,6 +60,10 @@ EXCEPTIONS = {
     },
     "one place must list what another names": {
         "feeds-none",
+        "keys-in-an-address-list",
+        "keys-of-addresses",
+        "keys-of-no-certificates",
+        "keys-of-no-feed",
         "feeds-not-named",
         "environment-not-listed",
     },

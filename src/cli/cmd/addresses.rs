@@ -98,7 +98,7 @@ impl AddressesArguments {
         let list = match &self.file {
             Some(file) => {
                 let bytes = read_file(file)?;
-                let taken = Intake::of(&feed, None, Some(bytes.len()))
+                let taken = Intake::of(&feed, None, None, Some(bytes.len()))
                     .and_then(|mut intake| intake.update(&bytes).map(|()| intake))
                     .and_then(|intake| intake.finish(now));
                 taken.map_err(|fault| fail(&file.display(), &fault))?
@@ -108,7 +108,7 @@ impl AddressesArguments {
                 let answer = fetch::get(source).map_err(|fault| fail(&url, &fault))?;
                 let headers = answer.headers.iter();
                 let headers = headers.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-                let taken = Intake::new(&feed, None, Some(answer.status), headers)
+                let taken = Intake::new(&feed, None, None, Some(answer.status), headers)
                     .and_then(|mut intake| intake.update(&answer.body).map(|()| intake))
                     .and_then(|intake| intake.finish(now));
                 taken.map_err(|fault| fail(&url, &fault))?

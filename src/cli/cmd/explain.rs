@@ -376,6 +376,9 @@ impl Asked<'_> {
             Some((Trail::Pass, _, id)) => {
                 Outcome::Pass(id.as_ref().map_or(String::new(), |id| format!("by the secret {id}")))
             }
+            Some((Trail::Fail, Some(Reason::HostFault), _)) if has_fetched_keys(leaf) => {
+                Outcome::Skip("its keys are fetched by the gateway, and not known here")
+            }
             Some((Trail::Fail, Some(reason), _)) => Outcome::Fail(reason),
             _ if self.is_unsigned && matches!(leaf.check, Check::Signature(_)) => {
                 Outcome::Skip("not asked of a handshake")
@@ -454,6 +457,10 @@ fn leaf_name(leaf: &PolicyCheck) -> String {
     }
 }
 
+fn has_fetched_keys(leaf: &PolicyCheck) -> bool {
+    matches!(&leaf.check, Check::Signature(check) if check.fetched.is_some())
+}
+
 /// What the check says, with the id of the secret that matched.
 fn leaf_outcome(leaf: &PolicyCheck, facts: &Facts<'_>, lists: &Lists, body: &[u8]) -> Result<String, Reason> {
     let id = match &leaf.check {
@@ -461,7 +468,7 @@ fn leaf_outcome(leaf: &PolicyCheck, facts: &Facts<'_>, lists: &Lists, body: &[u8
         Check::Certificate(check) => {
             return check.judge(facts.client_certificate).map(|()| String::new());
         }
-        Check::Token(check) => check.judge(facts)?.id.clone(),
+        Check::Token(check) => check.judge_whole(facts, body)?.id.clone(),
         Check::Signature(check) => signature(check, facts, body)?,
     };
     Ok(id.map_or(String::new(), |id| format!("by the secret {id}")))
@@ -472,10 +479,11 @@ fn signature(
     facts: &Facts<'_>,
     body: &[u8],
 ) -> Result<Option<std::sync::Arc<str>>, Reason> {
-    let mut running = check.begin(facts)?;
+    let mut running = check.begin(facts, None)?;
     running.update(body);
     let body = running.needs_body().then(|| body.to_vec());
-    running.finish(End { now: facts.now, body }).map(|verified| verified.secret_id)
+    let verified = running.finish(End { now: facts.now, body });
+    verified.map(|verified| verified.secret_id).map_err(|refusal| refusal.reason)
 }
 
 fn policies_table(candidates: &[(String, bool, String)]) -> Table {

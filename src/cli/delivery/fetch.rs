@@ -47,7 +47,7 @@ pub(crate) fn get(source: &Source) -> Result<Answer, String> {
         .build()
         .into();
     let mut request = agent.get(format!("https://{}{}", source.authority, source.path));
-    for (name, value) in source.request().into_iter().filter(|(name, _)| !name.starts_with(':')) {
+    for (name, value) in source.request(None).into_iter().filter(|(name, _)| !name.starts_with(':')) {
         request = request.header(name, value);
     }
     let response = request.call().map_err(|error| error.to_string())?;

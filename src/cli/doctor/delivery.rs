@@ -98,6 +98,7 @@ impl Delivery {
                 let (places, secrets) = self.keys(scheme.algorithm, keys);
                 let public_url = self.public_url.clone().map(|base| PublicUrl::new(vec![base], Form::Free));
                 let check = SignatureCheck {
+                    fetched: None,
                     scheme: (**scheme).clone(),
                     secrets,
                     public_url,
@@ -115,7 +116,9 @@ impl Delivery {
                     value: Fingerprint::of(key),
                 });
                 let check = TokenCheck { place: place.clone(), secrets: secrets.collect() };
-                let id = self.with_facts(now, |facts| check.judge(facts).map(|secret| secret.id.clone()))?;
+                let id = self.with_facts(now, |facts| {
+                    check.judge_whole(facts, &self.body).map(|secret| secret.id.clone())
+                })?;
                 id.and_then(|id| id.parse().ok()).ok_or(Reason::TokenMismatch)
             }
         }
@@ -198,9 +201,9 @@ pub(crate) fn judge_signature(
     now: Millis,
 ) -> Result<usize, Reason> {
     delivery.with_facts(now, |facts| {
-        let mut running = check.begin(facts)?;
+        let mut running = check.begin(facts, None)?;
         running.update(&delivery.body);
         let body = running.needs_body().then(|| delivery.body.to_vec());
-        running.finish(End { now, body }).map(|verified| verified.secret)
+        running.finish(End { now, body }).map(|verified| verified.secret).map_err(|refusal| refusal.reason)
     })
 }

@@ -116,6 +116,16 @@ impl TokenCheck {
         matched
     }
 
+    /// Does the same with a request of which all is known, its body included.
+    ///
+    /// # Errors
+    /// As [`TokenCheck::judge`] and [`TokenCheck::finish`].
+    pub fn judge_whole(&self, facts: &Facts<'_>, body: &[u8]) -> Result<&Secret<Fingerprint>, Reason> {
+        let Some(mut token) = self.search(facts.now) else { return self.judge(facts) };
+        self.update(&mut token, body);
+        self.finish(token, facts.now)
+    }
+
     /// Whether the token is sent in the body.
     #[must_use]
     pub const fn is_in_body(&self) -> bool {

@@ -9,13 +9,15 @@ use crate::signature::hmac::BodyDigest;
 use crate::vocabulary::{ConfigError, Node, Object, Wrong, near};
 use std::sync::Arc;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "catalogue",
     "cluster",
     "authority",
     "path",
     "json",
     "lines",
+    "key_set",
+    "certificates",
     "where",
     "refresh_seconds",
     "max_age_seconds",
@@ -24,6 +26,8 @@ const KEYS: [&str; 10] = [
 
 const REFRESH: u64 = 3600;
 const MOST_REFRESH: u64 = 7 * 86_400;
+/// Whatever strangers write into their messages, a certificate is fetched no more often than that.
+const BETWEEN_WISHES: u64 = 5;
 const MAX_AGE: u64 = 7 * 86_400;
 const MOST_MAX_AGE: u64 = 366 * 86_400;
 
@@ -45,7 +49,20 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<(), Confi
     Ok(())
 }
 
-/// The place of the feed that an entry of an address list names; nothing where it may be one that could not be read.
+/// The place of the feed of addresses that an entry of an address list names; nothing where it may be one that could not be
+/// read.
+pub(crate) fn of_addresses(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<usize>, ConfigError> {
+    let place = named(node, reader)?;
+    let feed = place.and_then(|place| reader.feeds.get(place));
+    let has_keys =
+        feed.and_then(|feed| feed.source.as_ref()).is_some_and(|source| source.format.is_of_keys());
+    match has_keys {
+        true => Err(node.error(Wrong::Rule("names a feed of keys, which has no addresses"))),
+        false => Ok(place),
+    }
+}
+
+/// The place of the feed that an object names; nothing where it may be one that could not be read.
 pub(crate) fn named(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<usize>, ConfigError> {
     let name = node.object(&["feed"])?.required("feed")?;
     let text = name.text()?;
@@ -89,13 +106,25 @@ fn feed(name: &str, node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Feed, Co
         reader.warn(node, "address-list-admits-everyone", "the feed's initial list admits everyone");
     }
     let complaint = "must be a whole number of seconds from 1 to 604800 (7 days)";
+    let waits = source.as_ref().is_some_and(Source::waits_for_wishes);
+    if let (true, Some(node)) = (waits, object.get("refresh_seconds")) {
+        return Err(node.error(Wrong::Rule("has no use: a certificate is fetched when a message names it")));
+    }
+    if let (true, Some(node)) =
+        (source.as_ref().is_some_and(|source| source.format.is_of_keys()), object.get("initial"))
+    {
+        return Err(node.error(Wrong::Rule("has addresses, and the feed has keys")));
+    }
     let seconds = |key: &str, default: u64, most: u64, complaint: &'static str| {
         let seconds = object.get(key).map_or(Ok(default), |node| node.whole(1, most, complaint))?;
         Ok::<i64, ConfigError>(i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX))
     };
-    let refresh = seconds("refresh_seconds", REFRESH, MOST_REFRESH, complaint)?;
+    let refresh = if waits { BETWEEN_WISHES } else { REFRESH };
+    let refresh = seconds("refresh_seconds", refresh, MOST_REFRESH, complaint)?;
     let complaint = "must be a whole number of seconds from 1 to 31622400 (366 days)";
-    let max_age = seconds("max_age_seconds", MAX_AGE, MOST_MAX_AGE, complaint)?;
+    // A certificate says itself for how long it may be used.
+    let max_age = if waits { MOST_MAX_AGE } else { MAX_AGE };
+    let max_age = seconds("max_age_seconds", max_age, MOST_MAX_AGE, complaint)?;
     if max_age <= refresh {
         let text =
             "max_age_seconds is no longer than refresh_seconds: the list ends before it is fetched again";
@@ -104,7 +133,7 @@ fn feed(name: &str, node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Feed, Co
     if let (Some(known), Some(source)) = (&known, &source) {
         let is_narrowed = |wanted: &String| match &source.format {
             Format::Json(selection) => selection.conditions.iter().any(|one| &one.member == wanted),
-            Format::Lines => false,
+            Format::Lines | Format::KeySet | Format::Certificates => false,
         };
         if !known.narrowed_by.is_empty() && !known.narrowed_by.iter().any(is_narrowed) {
             let text = "the whole list holds addresses that the provider's own customers send from: say which part with `where`";
@@ -132,7 +161,9 @@ fn source(
     object: &Object<'_>,
     known: Option<&Definition>,
 ) -> Result<Option<Source>, ConfigError> {
-    let is_own = ["authority", "path", "json", "lines"].iter().any(|key| object.get(key).is_some());
+    let is_own = ["authority", "path", "json", "lines", "key_set", "certificates"]
+        .iter()
+        .any(|key| object.get(key).is_some());
     if known.is_some_and(|known| known.format.is_none()) && !is_own {
         return Ok(None);
     }
@@ -152,12 +183,12 @@ fn source(
     let cluster = line(&object.required("cluster")?)?;
     let own = catalogue::format(node, object)?;
     let format = own.or_else(|| known.and_then(|known| known.format.clone()));
-    let complaint = "must have `json` or `lines`: how the list is read";
+    let complaint = "must have `json`, `lines`, `key_set` or `certificates`: how the list is read";
     let mut format = format.ok_or_else(|| node.error(Wrong::Rule(complaint)))?;
     if let Some(node) = object.get("where") {
         match &mut format {
             Format::Json(selection) => narrow(&mut selection.conditions, catalogue::conditions(&node)?),
-            Format::Lines => return Err(node.error(Wrong::Rule("has a meaning for a list in JSON only"))),
+            _ => return Err(node.error(Wrong::Rule("has a meaning for a list of addresses in JSON only"))),
         }
     }
     Ok(Some(Source { cluster, authority, path, format }))

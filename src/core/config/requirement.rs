@@ -94,7 +94,7 @@ fn addresses(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<AddressList, Co
     let (mut networks, mut feeds) = (Vec::new(), Vec::new());
     for entry in node.list()? {
         if entry.is_object() {
-            feeds.extend(entry.keep(feeds::named(&entry, reader)).flatten());
+            feeds.extend(entry.keep(feeds::of_addresses(&entry, reader)).flatten());
         } else {
             networks.extend(entry.keep(address::read(&entry)));
         }

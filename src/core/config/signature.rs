@@ -4,7 +4,7 @@
 
 use super::requirement::fingerprints;
 use super::secret::{self, Material};
-use super::{Reader, SigningKey};
+use super::{Reader, SigningKey, fetched};
 use crate::catalogue::{self, Authentication, Way};
 use crate::check::token::TokenCheck;
 use crate::handshake::Handshake;
@@ -14,16 +14,20 @@ use crate::signature::field::Field;
 use crate::signature::key::{Algorithm, Key};
 use crate::signature::public_url::{Form as UrlForm, PublicUrl};
 use crate::signature::scheme::seconds;
-use crate::signature::{KeyForm, Scheme, SignatureCheck};
+use crate::signature::{FetchedKeys, KeyForm, Scheme, SignatureCheck};
 use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use std::sync::Arc;
 
 /// Reads `signature`; nothing where all that is wrong with it has been reported.
 pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<PolicyCheck>, ConfigError> {
-    let keys = ["provider", "scheme", "secrets", "tolerance_seconds", "public_url"];
+    let keys =
+        ["provider", "scheme", "secrets", "keys", "claims", "topics", "tolerance_seconds", "public_url"];
     let object = node.object(&keys)?;
     let source = node.keep(source(&object)).flatten();
-    let secrets = object.required("secrets").and_then(|node| secret::read_list(&node, reader));
+    let secrets = match object.get("keys") {
+        Some(_) => Ok(Vec::new()),
+        None => object.required("secrets").and_then(|node| secret::read_list(&node, reader)),
+    };
     let (Some(source), Some(secrets)) = (source, node.keep(secrets)) else { return Ok(None) };
     let Source { node: source, provider, way, delivery_id, handshakes, wants_bare_refusals } = source;
     let leaf = |check| PolicyCheck {
@@ -36,7 +40,8 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
     let (scheme, form) = match way {
         Way::Signed(scheme, form) => (*scheme, form),
         Way::Token(place) => {
-            if let Some(key) = object.get("tolerance_seconds").or_else(|| object.get("public_url")) {
+            let others = ["tolerance_seconds", "public_url", "keys", "claims", "topics"];
+            if let Some(key) = others.iter().find_map(|key| object.get(key)) {
                 return Err(key.error(Wrong::Rule("this provider sends a token and signs nothing")));
             }
             let token = TokenCheck { place, secrets: fingerprints(secrets) };
@@ -61,7 +66,11 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
         keys.push(key);
     }
     let secrets = keys;
-    let check = signature_check(&object, scheme, secrets, reader)?;
+    let (scheme, fetched) = match fetched::read(node, &object, scheme, reader)? {
+        Some(read) => read,
+        None => return Ok(None),
+    };
+    let check = signature_check(&object, scheme, (secrets, fetched), reader)?;
     if !check.scheme.covers_body() && check.scheme.require.is_empty() {
         reader.warn(&source, "body-not-signed", "the signature does not cover the body");
     }
@@ -104,8 +113,8 @@ fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
         node,
         provider: None,
         delivery_id: scheme.delivery_id.clone(),
+        handshakes: scheme.sns.iter().map(|_| Arc::new(Handshake::of_sns())).collect(),
         way: Way::Signed(Box::new(scheme), form),
-        handshakes: Vec::new(),
         wants_bare_refusals: false,
     }))
 }
@@ -113,7 +122,7 @@ fn source<'a>(object: &Object<'a>) -> Result<Option<Source<'a>>, ConfigError> {
 fn signature_check(
     object: &Object<'_>,
     mut scheme: Scheme,
-    secrets: Vec<Secret<Key>>,
+    (secrets, fetched): (Vec<Secret<Key>>, Option<FetchedKeys>),
     reader: &mut Reader<'_>,
 ) -> Result<SignatureCheck, ConfigError> {
     if let Some(node) = object.get("tolerance_seconds") {
@@ -140,7 +149,7 @@ fn signature_check(
         (None, false) => None,
     };
     let has_exact_paths = reader.has_exact_paths();
-    Ok(SignatureCheck { scheme, secrets, public_url, has_exact_paths, names: None })
+    Ok(SignatureCheck { scheme, secrets, fetched, public_url, has_exact_paths, names: None })
 }
 
 fn key(

@@ -148,11 +148,22 @@ pub(crate) fn networks(node: &Node<'_>) -> Result<Arc<List>, ConfigError> {
     Ok(Arc::new(networks.into_iter().collect()))
 }
 
-/// Reads how a list is read: `json` with `where`, or `lines`; nothing where it is not said.
+/// Reads how a list is read: `json` with `where`, `lines`, `key_set` or `certificates`; nothing where it is not said.
 pub(crate) fn format(node: &Node<'_>, object: &Object<'_>) -> Result<Option<Format>, ConfigError> {
+    let words = ["json", "lines", "key_set", "certificates"];
+    if words.iter().filter(|word| object.get(word).is_some()).count() > 1 {
+        let complaint = "must have only one of `json`, `lines`, `key_set` and `certificates`";
+        return Err(node.error(Wrong::Rule(complaint)));
+    }
+    for (key, format) in [("key_set", Format::KeySet), ("certificates", Format::Certificates)] {
+        match object.get(key) {
+            None => {}
+            Some(node) if node.boolean()? => return Ok(Some(format)),
+            Some(node) => return Err(node.error(Wrong::Rule("must be true; leave the key out otherwise"))),
+        }
+    }
     match (object.get("json"), object.get("lines")) {
-        (Some(_), Some(_)) => Err(node.error(Wrong::Rule("must not have both `json` and `lines`"))),
-        (Some(json), None) => {
+        (Some(json), _) => {
             let pointers = json.list()?;
             if pointers.len() > Selection::MOST_POINTERS {
                 return Err(json.error(Wrong::Rule("must have at most 16 pointers")));

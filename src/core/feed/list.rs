@@ -9,6 +9,7 @@
 //! All numbers are big-endian.
 
 use crate::request::Millis;
+use crate::signature::published_key::{self as keys, PublishedKey, PublishedKeys};
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -120,7 +121,7 @@ impl Collection {
             bytes.extend_from_slice(&first.to_be_bytes());
             bytes.extend_from_slice(&last.to_be_bytes());
         });
-        List { bytes }
+        List { bytes, keys: PublishedKeys::default() }
     }
 }
 
@@ -163,15 +164,16 @@ fn merge(ranges: impl Iterator<Item = (u128, u128)>, mut write: impl FnMut(u128,
     }
 }
 
-/// A list of networks.
+/// A list of networks, or of public keys: never both.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct List {
     bytes: Vec<u8>,
+    keys: PublishedKeys,
 }
 
 impl fmt::Debug for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "List({} prefixes)", self.prefixes())
+        write!(f, "List({})", self.size())
     }
 }
 
@@ -194,8 +196,10 @@ impl List {
     /// the same size every time. False where the bytes are no list, and this one stays as it is.
     #[must_use]
     pub fn replace(&mut self, bytes: &[u8]) -> bool {
-        if !is_list(bytes) {
-            return false;
+        match keys_of(bytes) {
+            Some(keys) => self.keys = keys.into(),
+            None if is_list(bytes) => self.keys = PublishedKeys::default(),
+            None => return false,
         }
         self.bytes.clear();
         self.bytes.reserve_exact(bytes.len().div_ceil(ROOM).saturating_mul(ROOM));
@@ -207,7 +211,25 @@ impl List {
         number(&self.bytes, at)
     }
 
-    /// How many prefixes it has; none is counted twice.
+    /// A list of these keys.
+    pub(super) fn of_keys(keys: Vec<PublishedKey>, fetched: Millis) -> Self {
+        Self { bytes: keys::shared(&keys, fetched), keys: keys.into() }
+    }
+
+    /// The public keys that it has.
+    #[must_use]
+    pub const fn keys(&self) -> &PublishedKeys {
+        &self.keys
+    }
+
+    /// What it has, in words.
+    #[must_use]
+    pub fn size(&self) -> String {
+        let what = if self.keys.is_empty() { "prefixes" } else { "keys" };
+        format!("{} {what}", self.prefixes())
+    }
+
+    /// How many prefixes, or keys, it has; none is counted twice.
     #[must_use]
     pub fn prefixes(&self) -> usize {
         self.number(4)
@@ -221,6 +243,9 @@ impl List {
     }
 
     fn split(&self) -> (&[u8], &[u8]) {
+        if !self.keys.is_empty() {
+            return Default::default();
+        }
         let ranges = self.bytes.get(HEAD..).unwrap_or_default();
         ranges.split_at_checked(self.number(V4_COUNT).saturating_mul(V4_RANGE)).unwrap_or_default()
     }
@@ -288,6 +313,14 @@ impl List {
 fn number(bytes: &[u8], at: usize) -> usize {
     let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<4>());
     bytes.and_then(|bytes| usize::try_from(u32::from_be_bytes(*bytes)).ok()).unwrap_or_default()
+}
+
+/// The keys of bytes that hold some, in the form in which they are shared; never none.
+fn keys_of(bytes: &[u8]) -> Option<Vec<PublishedKey>> {
+    if !bytes.starts_with(&keys::MAGIC) {
+        return None;
+    }
+    keys::read_shared(number(bytes, 4), bytes.get(HEAD..)?).filter(|keys| !keys.is_empty())
 }
 
 /// Whether bytes are a list in the form in which it is shared. Only the guard writes there: what could be wrong is a form of

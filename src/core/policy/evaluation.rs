@@ -15,7 +15,9 @@ use crate::reply::Reply;
 use crate::request::{Facts, Millis, Occurrence};
 use crate::resubmit;
 use crate::secret::Validity;
-use crate::signature::{End, Running, field};
+use crate::signature::published_key::PublishedKeys;
+use crate::signature::{End, Running, SignatureCheck, field};
+use crate::wish::{Purpose, Wish};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -51,6 +53,8 @@ struct Progress {
     resubmitted_by: Option<Arc<str>>,
     /// What names the delivery that a signature holds for, where it is to be remembered.
     key: Option<Box<DeliveryKey>>,
+    /// What confirms a subscription, where the message asks for that.
+    confirmation: Option<Wish>,
 }
 
 impl Evaluation {
@@ -170,7 +174,7 @@ impl Evaluation {
                     progress.validity = Some(secret.validity);
                     secret.id.clone()
                 }),
-                Check::Signature(check) => match check.begin(facts) {
+                Check::Signature(check) => match check.begin(facts, keys(check, lists, facts.now)) {
                     Ok(running) => {
                         progress.running = Some(Box::new(running));
                         continue;
@@ -194,7 +198,14 @@ impl Evaluation {
                 false => None,
             };
             needing = needing.saturating_sub(usize::from(running.needs_body()));
-            let outcome = running.finish(End { now: end.now, body }).and_then(|verified| {
+            let fetched = running.fetched();
+            let outcome = running.finish(End { now: end.now, body });
+            let outcome = outcome.map_err(|refusal| {
+                let wish = |path, feed| Wish { feed, path, purpose: Purpose::Certificate };
+                self.record.wish = refusal.lacks.zip(fetched).map(|(path, feed)| wish(path, feed));
+                refusal.reason
+            });
+            let outcome = outcome.and_then(|verified| {
                 let signs_for_strangers =
                     self.policy.leaves.get(index).is_some_and(PolicyCheck::signs_for_strangers);
                 if could_be_signed && signs_for_strangers {
@@ -208,6 +219,9 @@ impl Evaluation {
                         .map(|(name, duplicates)| Box::new(name.key(&duplicates.policy, provider)));
                     progress.delivery_id = verified.delivery_id.or(progress.delivery_id.take());
                     progress.signer = Some(verified.secret);
+                    let wish = |path, feed| Wish { feed, path, purpose: Purpose::Confirmation };
+                    progress.confirmation =
+                        verified.confirmation.zip(fetched).map(|(path, feed)| wish(path, feed));
                 }
                 Ok(verified.secret_id)
             });
@@ -416,6 +430,11 @@ fn resubmitted_by(leaf: &PolicyCheck, facts: &Facts<'_>) -> Option<Arc<str>> {
     }
 }
 
+/// The keys that were fetched for a check.
+fn keys<'l>(check: &SignatureCheck, lists: &'l Lists, now: Millis) -> Option<&'l PublishedKeys> {
+    lists.current(check.fetched.as_ref()?.feed, now).map(|list| list.keys())
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Source,
@@ -518,7 +537,12 @@ impl BodyCheck {
         let leaf = self.evaluation.policy.handshakes.as_ref()?.leaf;
         let secret = self.evaluation.progress.get(leaf)?.signer?;
         let key = self.evaluation.policy.signature(leaf)?.secrets.get(secret).map(|secret| &secret.value);
-        candidates.into_iter().find_map(|candidate| candidate.answer(key))
+        let answer = candidates.into_iter().find_map(|candidate| candidate.answer(key));
+        if let Some(Ok(_)) = &answer {
+            let progress = self.evaluation.progress.get_mut(leaf)?;
+            self.evaluation.record.wish = progress.confirmation.take();
+        }
+        answer
     }
 
     /// Whether nothing but the length is still in question: every check holds already.

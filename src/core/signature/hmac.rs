@@ -112,6 +112,8 @@ pub enum Digest {
     Sha256(Sha256),
     /// A SHA-512.
     Sha512(Box<Sha512>),
+    /// A SHA-1, for a sender that has nothing better.
+    Sha1(Sha1),
 }
 
 impl Digest {
@@ -127,11 +129,18 @@ impl Digest {
         Self::Sha512(Box::default())
     }
 
+    /// The SHA-1 of nothing yet.
+    #[must_use]
+    pub fn sha1() -> Self {
+        Self::Sha1(Sha1::new())
+    }
+
     /// Adds the next bytes of the content.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(digest) => digest.update(bytes),
             Self::Sha512(digest) => digest.update(bytes),
+            Self::Sha1(digest) => digest.update(bytes),
         }
     }
 
@@ -141,13 +150,14 @@ impl Digest {
         match self {
             Self::Sha256(digest) => digest.finalize().to_vec(),
             Self::Sha512(digest) => digest.finalize().to_vec(),
+            Self::Sha1(digest) => digest.finalize().to_vec(),
         }
     }
 
     /// The bytes on the heap.
     pub(crate) fn kept_bytes(&self) -> usize {
         match self {
-            Self::Sha256(_) => 0,
+            Self::Sha256(_) | Self::Sha1(_) => 0,
             Self::Sha512(_) => size_of::<Sha512>().saturating_add(16),
         }
     }

@@ -40,6 +40,8 @@ pub struct Jwt {
     pub issuer: Option<Arc<str>>,
     /// What `aud` must be, or hold.
     pub audience: Option<Arc<str>>,
+    /// What other claims must be, as far as the configuration says.
+    pub claims: Vec<(Arc<str>, Arc<str>)>,
     /// The age that is admitted where `iat` is required, in seconds.
     pub tolerance_seconds: u32,
     /// How far ahead of our clock `nbf` and `iat` may lie, in seconds.
@@ -62,6 +64,8 @@ pub struct Token {
     pub content: Vec<u8>,
     /// The signature, decoded.
     pub signature: Vec<u8>,
+    /// The id of the key, where the token names one.
+    pub key_id: Option<String>,
     /// What the body's SHA-256 must be, where the token covers it.
     pub body: Option<[u8; 32]>,
     /// Its times.
@@ -112,6 +116,16 @@ impl Claims {
         matches!(self.get(name), Some(Json::Text(text)) if text == expected)
     }
 
+    /// Whether a claim is that text, or a list that holds it (as `aud` may be, RFC 7519 4.1.3).
+    fn holds(&self, name: &str, expected: &str) -> bool {
+        match self.get(name) {
+            Some(Json::List(list)) => {
+                list.iter().any(|one| matches!(one, Json::Text(text) if text == expected))
+            }
+            _ => self.is_text(name, expected),
+        }
+    }
+
     /// A time in whole seconds since 1970 (NumericDate of RFC 7519 2, without fractions).
     fn time(&self, name: &str) -> Result<Option<Millis>, Reason> {
         let seconds = match self.get(name) {
@@ -134,7 +148,10 @@ pub const fn algorithm_name(algorithm: Algorithm) -> Option<&'static str> {
         Algorithm::RsaSha256 => Some("RS256"),
         Algorithm::EcdsaP256Sha256 => Some("ES256"),
         Algorithm::Ed25519 => Some("EdDSA"),
-        Algorithm::Hmac(HmacKind::Sha1) | Algorithm::RsaPssSha512 | Algorithm::Sha256 => None,
+        Algorithm::Hmac(HmacKind::Sha1)
+        | Algorithm::RsaPssSha512
+        | Algorithm::RsaSha1
+        | Algorithm::Sha256 => None,
     }
 }
 
@@ -146,12 +163,8 @@ impl Jwt {
         let object = node.object(&keys)?;
         let digest = |key| object.get(key).map(|node| DigestClaim::parse(&node)).transpose();
         let text = |key: &str| object.get(key).map(|node| node.filled_text().map(Arc::from)).transpose();
-        let mut required = Vec::new();
-        if let Some(node) = object.get("required") {
-            for entry in node.list()? {
-                required.push(Arc::from(entry.filled_text()?));
-            }
-        }
+        let required = object.get("required").map_or(Ok(Vec::new()), |node| node.list())?;
+        let required = required.iter().map(|entry| entry.filled_text().map(Arc::from));
         let place = Field::parse_object(&object)?;
         if place.search().is_some() {
             return Err(node.error(Wrong::Rule("a token sits in a header or in the query")));
@@ -160,9 +173,10 @@ impl Jwt {
             place,
             body: digest("body_sha256")?,
             url: digest("url_sha256")?,
-            required,
+            required: required.collect::<Result<_, _>>()?,
             issuer: text("issuer")?,
             audience: text("audience")?,
+            claims: Vec::new(),
             tolerance_seconds: tolerance,
             future_seconds: future,
         })
@@ -224,7 +238,11 @@ impl Jwt {
         let claims = Claims::read(payload)?;
         let (body, times) = self.judge(&claims, facts, public_url)?;
         let content = [header, b".", payload].concat();
-        Ok(Token { content, signature, body, times })
+        let key_id = match read.get("kid") {
+            Some(Json::Text(id)) => Some(id.clone()),
+            _ => None,
+        };
+        Ok(Token { content, signature, key_id, body, times })
     }
 
     fn judge(
@@ -247,14 +265,9 @@ impl Jwt {
         }
         times.admit(facts.now)?;
         let is_issuer = self.issuer.as_ref().is_none_or(|issuer| claims.is_text("iss", issuer));
-        let is_audience = self.audience.as_ref().is_none_or(|audience| match claims.get("aud") {
-            Some(Json::Text(text)) => **text == **audience,
-            Some(Json::List(list)) => {
-                list.iter().any(|one| matches!(one, Json::Text(text) if **text == **audience))
-            }
-            _ => false,
-        });
-        if !is_issuer || !is_audience {
+        let is_audience = self.audience.as_ref().is_none_or(|audience| claims.holds("aud", audience));
+        let are_as_stated = self.claims.iter().all(|(name, value)| claims.holds(name, value));
+        if !is_issuer || !is_audience || !are_as_stated {
             return Err(Reason::RequirementNotMet);
         }
         if let Some(claim) = &self.url {

@@ -27,11 +27,13 @@ pub enum Algorithm {
     RsaSha256,
     /// RSA PSS with SHA-512.
     RsaPssSha512,
+    /// RSA PKCS #1 v1.5 with SHA-1: for the first version of SNS' signatures, and nothing else.
+    RsaSha1,
 }
 
 impl Algorithm {
     /// The words for them in a configuration.
-    pub const NAMES: [(&'static str, Self); 9] = [
+    pub const NAMES: [(&'static str, Self); 10] = [
         ("hmac-sha256", Self::Hmac(HmacKind::Sha256)),
         ("hmac-sha512", Self::Hmac(HmacKind::Sha512)),
         ("hmac-sha384", Self::Hmac(HmacKind::Sha384)),
@@ -40,13 +42,17 @@ impl Algorithm {
         ("ecdsa-p256-sha256", Self::EcdsaP256Sha256),
         ("rsa-sha256", Self::RsaSha256),
         ("rsa-pss-sha512", Self::RsaPssSha512),
+        ("rsa-sha1", Self::RsaSha1),
         ("sha256", Self::Sha256),
     ];
 
     /// Whether the key is public: DER and PEM are forms of it.
     #[must_use]
     pub const fn is_public(self) -> bool {
-        matches!(self, Self::Ed25519 | Self::EcdsaP256Sha256 | Self::RsaSha256 | Self::RsaPssSha512)
+        matches!(
+            self,
+            Self::Ed25519 | Self::EcdsaP256Sha256 | Self::RsaSha256 | Self::RsaPssSha512 | Self::RsaSha1
+        )
     }
 
     /// How many claims are looked at: fewer where each costs a public-key operation.
@@ -64,7 +70,7 @@ impl Algorithm {
             Self::Sha256 => 32..=32,
             Self::Ed25519 => 64..=64,
             Self::EcdsaP256Sha256 => 8..=72,
-            Self::RsaSha256 | Self::RsaPssSha512 => 256..=1024,
+            Self::RsaSha256 | Self::RsaPssSha512 | Self::RsaSha1 => 256..=1024,
         }
     }
 
@@ -81,6 +87,7 @@ impl Algorithm {
             Self::EcdsaP256Sha256 => PublicKey::p256(bytes).map(Arc::new).map(Key::Public),
             Self::RsaSha256 => PublicKey::rsa(bytes).map(Arc::new).map(Key::Public),
             Self::RsaPssSha512 => PublicKey::rsa_pss(bytes).map(Arc::new).map(Key::Public),
+            Self::RsaSha1 => PublicKey::rsa_sha1(bytes).map(Arc::new).map(Key::Public),
         }
     }
 }

@@ -82,7 +82,9 @@ pub const fn algorithm_name(algorithm: Algorithm) -> Option<&'static str> {
         Algorithm::RsaPssSha512 => Some("rsa-pss-sha512"),
         Algorithm::EcdsaP256Sha256 => Some("ecdsa-p256-sha256"),
         Algorithm::Ed25519 => Some("ed25519"),
-        Algorithm::Hmac(HmacKind::Sha1 | HmacKind::Sha384 | HmacKind::Sha512) | Algorithm::Sha256 => None,
+        Algorithm::Hmac(HmacKind::Sha1 | HmacKind::Sha384 | HmacKind::Sha512)
+        | Algorithm::RsaSha1
+        | Algorithm::Sha256 => None,
     }
 }
 

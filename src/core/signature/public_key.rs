@@ -11,6 +11,7 @@ use ed25519_dalek as ed25519;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
+use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub enum PublicKey {
     P256(p256::ecdsa::VerifyingKey),
     /// RSA PKCS #1 v1.5 with SHA-256 (RFC 8017 8.2).
     Rsa(Box<rsa::pkcs1v15::VerifyingKey<Sha256>>),
+    /// RSA PKCS #1 v1.5 with SHA-1, for a sender that has nothing better.
+    RsaSha1(Box<rsa::pkcs1v15::VerifyingKey<Sha1>>),
     /// RSA PSS with SHA-512 and a salt of 64 bytes (RFC 8017 8.1, RFC 9421 3.3.1).
     RsaPss(Box<rsa::pss::VerifyingKey<Sha512>>),
 }
@@ -58,6 +61,21 @@ impl PublicKey {
         Some(Self::Rsa(Box::new(rsa::pkcs1v15::VerifyingKey::new(strong_rsa(bytes)?))))
     }
 
+    /// Reads an RSA key as above, for signatures with SHA-1.
+    #[must_use]
+    pub fn rsa_sha1(bytes: &[u8]) -> Option<Self> {
+        Some(Self::RsaSha1(Box::new(rsa::pkcs1v15::VerifyingKey::new(strong_rsa(bytes)?))))
+    }
+
+    /// The RSA key of this modulus and this exponent, big-endian, of at least 2048 bits.
+    #[must_use]
+    pub fn rsa_of(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
+        let number = rsa::BoxedUint::from_be_slice_vartime;
+        let key = rsa::PublicKey::new(number(modulus), number(exponent)).ok()?;
+        let is_strong = key.n().bit_width() >= LEAST_RSA_BITS;
+        is_strong.then(|| Self::Rsa(Box::new(rsa::pkcs1v15::VerifyingKey::new(key))))
+    }
+
     /// Reads an RSA key as above, for PSS.
     #[must_use]
     pub fn rsa_pss(bytes: &[u8]) -> Option<Self> {
@@ -69,6 +87,7 @@ impl PublicKey {
         match self {
             Self::Ed25519(_) | Self::P256(_) | Self::Rsa(_) => Digest::sha256(),
             Self::RsaPss(_) => Digest::sha512(),
+            Self::RsaSha1(_) => Digest::sha1(),
         }
     }
 
@@ -79,6 +98,8 @@ impl PublicKey {
             Self::P256(key) => p256::ecdsa::Signature::from_der(claim)
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
             Self::Rsa(key) => rsa::pkcs1v15::Signature::try_from(claim)
+                .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
+            Self::RsaSha1(key) => rsa::pkcs1v15::Signature::try_from(claim)
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
             Self::RsaPss(key) => rsa::pss::Signature::try_from(claim)
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
@@ -124,7 +145,9 @@ impl Verification {
                     let started = claims.iter().filter_map(|claim| stream(key, claim));
                     streams.extend(started.map(|stream| (place, stream)));
                 }
-                PublicKey::P256(_) | PublicKey::Rsa(_) | PublicKey::RsaPss(_) => others.push((place, key)),
+                PublicKey::P256(_) | PublicKey::Rsa(_) | PublicKey::RsaSha1(_) | PublicKey::RsaPss(_) => {
+                    others.push((place, key));
+                }
             }
         }
         let digest = others.first().map(|(_, key)| key.digest());

@@ -5,10 +5,12 @@
 
 use super::field::{Field, Place};
 use super::hmac::Encoding;
+use super::json_pointer;
 use super::jwt::{Jwt, algorithm_name};
 use super::key::Algorithm;
 use super::key_form::KeyForm;
 use super::message_signature::{self, MessageSignature};
+use super::sns::Sns;
 use super::template::{Body, Part, SignedContent, TemplateError};
 use super::timestamp::{Freshness, Unit};
 use crate::vocabulary::{ConfigError, Json, Node, Object, Wrong, first_fault, is_header_name};
@@ -37,6 +39,8 @@ pub struct Scheme {
     pub jwt: Option<Jwt>,
     /// What an HTTP message signature must cover and say, where the sender makes one in place of the template.
     pub message: Option<MessageSignature>,
+    /// How messages of SNS are judged, where the sender is one.
+    pub sns: Option<Sns>,
 }
 
 /// An equality that must hold beside the signature: the place is there once and has the value.
@@ -82,8 +86,12 @@ impl Scheme {
             "require",
             "jwt",
             "message_signature",
+            "sns",
             "encoding",
         ])?;
+        if let Some(sns) = object.get("sns") {
+            return Self::parse_sns(&object, &sns).map(Some);
+        }
         if let Some(message) = object.get("message_signature") {
             return Self::parse_message(&object, &message).map(Some);
         }
@@ -138,7 +146,11 @@ impl Scheme {
             require,
             jwt: None,
             message: None,
+            sns: None,
         };
+        if algorithm == Algorithm::RsaSha1 {
+            return Err(object.required("algorithm")?.error(Wrong::Rule("is for `sns` alone")));
+        }
         Ok(Some((scheme, form)))
     }
 
@@ -179,6 +191,26 @@ impl Scheme {
         Ok((Self { message: Some(message), ..scheme }, form))
     }
 
+    /// Reads a scheme of messages of SNS.
+    fn parse_sns(object: &Object<'_>, node: &Node<'_>) -> Result<(Self, KeyForm), ConfigError> {
+        let complaint = "does not go with `sns`: its messages say where all of it stands";
+        let others =
+            ["signature", "timestamp", "signed", "require", "encoding", "jwt", "message_signature", "secret"];
+        nothing_else(object, &others, complaint)?;
+        let algorithm = object.required("algorithm")?;
+        let name = algorithm.choice(&Algorithm::NAMES)?;
+        if !Sns::has(name) {
+            return Err(algorithm.error(Wrong::Rule("must be `rsa-sha256` or `rsa-sha1`, as SNS signs")));
+        }
+        node.object(&[])?;
+        let (tolerance_seconds, future_seconds) = bounds(object)?;
+        let pointer = json_pointer::pointer("/Signature").ok_or_else(|| node.error(Wrong::EmptyObject))?;
+        let place = Field::whole(Place::Json(pointer));
+        let (scheme, form) = Self::without_template(object, name, place, Encoding::Base64)?;
+        let sns = Sns { topics: Vec::new(), tolerance_seconds, future_seconds };
+        Ok((Self { sns: Some(sns), ..scheme }, form))
+    }
+
     /// What the schemes have in common whose signature brings along what it signs.
     fn without_template(
         object: &Object<'_>,
@@ -196,6 +228,7 @@ impl Scheme {
             require: Vec::new(),
             jwt: None,
             message: None,
+            sns: None,
         };
         let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| KeyForm::parse(&node))?;
         Ok((scheme, form))
@@ -206,7 +239,8 @@ impl Scheme {
     pub fn covers_body(&self) -> bool {
         let has_digest = self.require.iter().any(|one| matches!(one.expected, Expected::BodyDigest(_)));
         let jwt = self.jwt.as_ref().is_some_and(|jwt| jwt.body.is_some());
-        self.signed.body() != Body::Unsigned || has_digest || jwt || self.message.is_some()
+        let is_covered = self.message.is_some() || self.sns.is_some();
+        self.signed.body() != Body::Unsigned || has_digest || jwt || is_covered
     }
 
     /// Whether the URL is signed, so that the gateway must be told how the sender writes it.
@@ -222,8 +256,7 @@ impl Scheme {
     #[must_use]
     pub fn admits_seconds(&self) -> Option<u32> {
         let jwt = self.jwt.as_ref().filter(|jwt| jwt.has_time()).map(|jwt| jwt.tolerance_seconds);
-        let message = self.message.as_ref().map(|message| message.tolerance_seconds);
-        self.freshness.as_ref().map(|freshness| freshness.tolerance_seconds).or(jwt).or(message)
+        jwt.or(self.age_bounds().map(|(tolerance, _)| tolerance))
     }
 
     /// The age that is admitted of the time that the sender says it signed at, and how far ahead of our clock that may lie,
@@ -234,7 +267,8 @@ impl Scheme {
         let jwt = self.jwt.as_ref().filter(|jwt| jwt.required.iter().any(|claim| &**claim == "iat"));
         let jwt = jwt.map(|one| (one.tolerance_seconds, one.future_seconds));
         let message = self.message.as_ref().map(|one| (one.tolerance_seconds, one.future_seconds));
-        field.or(jwt).or(message)
+        let sns = self.sns.as_ref().map(|one| (one.tolerance_seconds, one.future_seconds));
+        field.or(jwt).or(message).or(sns)
     }
 
     /// Sets the age that is admitted. False where the scheme signs no time of which that could be said.
@@ -244,6 +278,7 @@ impl Scheme {
             self.freshness.as_mut().map(|freshness| &mut freshness.tolerance_seconds),
             jwt.map(|jwt| &mut jwt.tolerance_seconds),
             self.message.as_mut().map(|message| &mut message.tolerance_seconds),
+            self.sns.as_mut().map(|sns| &mut sns.tolerance_seconds),
         ];
         let slot = slots.into_iter().flatten().next();
         slot.map(|slot| *slot = seconds).is_some()

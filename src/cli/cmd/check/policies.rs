@@ -136,7 +136,9 @@ fn tolerance(signature: &Tree) -> Option<Option<u64>> {
             Way::Signed(scheme, _) => scheme.admits_seconds().map(u64::from),
             Way::Token(_) => return None,
         },
-        (None, Some(scheme)) if ["jwt", "message_signature"].iter().any(|key| scheme.get(key).is_some()) => {
+        (None, Some(scheme))
+            if ["jwt", "message_signature", "sns"].iter().any(|key| scheme.get(key).is_some()) =>
+        {
             let (read, _) = Scheme::from_json(scheme.to_json().to_string().as_bytes()).ok()?;
             read.admits_seconds().map(u64::from)
         }
