@@ -107,8 +107,9 @@ lint: ## rustfmt, and clippy for the host and for wasm
 	cargo clippy --locked --package webhook-guard-native --lib --features panic-for-tests -- -D warnings
 	.ci/wasm clippy
 
-docs: $(VENV)/.installed ## writes what README and docs/ show of something else: tables and pictures
+docs: $(VENV)/.installed ## writes what README and docs/ show of something else: tables, guides and pictures
 	$(PYTHON) tests/provider_table.py
+	$(PYTHON) tests/provider_guides.py
 	$(PYTHON) tests/schema/reference.py --write docs/configuration.md
 	$(PYTHON) tests/docs/pictures.py
 

@@ -18,7 +18,7 @@ type Named = (&'static str, &'static str);
 include!(concat!(env!("OUT_DIR"), "/blocks.rs"));
 
 /// What a provider's block may say.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "title",
     "documentation",
     "addresses",
@@ -32,6 +32,7 @@ const KEYS: [&str; 16] = [
     "same_as",
     "handshake",
     "setup",
+    "guide",
     "scheme",
     "token",
     "delivery_id",
@@ -64,6 +65,8 @@ pub struct Provider {
     pub timestamp: Timestamp,
     /// What an operator has to know to set it up.
     pub setup: Option<String>,
+    /// What is known of its side: where the secret is, what its test sends, how it tries again.
+    pub guide: Option<Guide>,
     /// How a delivery is verified.
     pub way: Way,
     /// Where the id of a delivery sits.
@@ -81,6 +84,21 @@ pub enum Way {
     Signed(Box<Scheme>, KeyForm),
     /// By a token that is sent in this place.
     Token(TokenPlace),
+}
+
+/// What an operator meets on the provider's side, as far as a source says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guide {
+    /// Where the secret is entered or shown.
+    pub secret: Option<String>,
+    /// What its test button sends, or that there is none.
+    pub test: Option<String>,
+    /// Which answers count as failed, how often and how long it tries again, and what tells a retry.
+    pub retries: Option<String>,
+    /// What one stumbles over.
+    pub traps: Option<String>,
+    /// Where all of it was read: a page, or a file of a repository.
+    pub source: String,
 }
 
 /// What a provider's block was checked against.
@@ -222,6 +240,7 @@ fn provider(name: &'static str, block: &'static str) -> Result<Provider, ConfigE
             wants_bare_refusals,
             timestamp: object.required("timestamp")?.choice(&Timestamp::NAMES)?,
             setup: text("setup")?,
+            guide: object.get("guide").map(|node| guide(&node)).transpose()?,
             way,
             delivery_id,
             handshakes,
@@ -320,6 +339,29 @@ fn checked(node: &Node<'_>) -> Result<Checked, ConfigError> {
     Ok(Checked { kind, source, date })
 }
 
+/// What is known of the provider's side: plain sentences, and where they were read.
+fn guide(node: &Node<'_>) -> Result<Guide, ConfigError> {
+    let object = node.object(&["secret", "test", "retries", "traps", "source"])?;
+    let text = |key: &str| object.get(key).map(|node| sentences(&node)).transpose();
+    let (secret, test, retries, traps) = (text("secret")?, text("test")?, text("retries")?, text("traps")?);
+    if [&secret, &test, &retries, &traps].iter().all(|one| one.is_none()) {
+        let complaint = "must have at least one of `secret`, `test`, `retries` and `traps`";
+        return Err(node.error(Wrong::Rule(complaint)));
+    }
+    let source = object.required("source")?.filled_text()?.to_owned();
+    Ok(Guide { secret, test, retries, traps, source })
+}
+
+/// Sentences that can stand in a terminal and in a page of Markdown alike.
+fn sentences(node: &Node<'_>) -> Result<String, ConfigError> {
+    let text = node.filled_text()?;
+    let is_plain = text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+    if is_plain && text.ends_with(['.', ')']) {
+        return Ok(text.to_owned());
+    }
+    Err(node.error(Wrong::Rule("must be sentences in printable ASCII, the last with its full stop")))
+}
+
 fn date(node: &Node<'_>) -> Result<String, ConfigError> {
     let text = node.text()?;
     match rfc3339(&format!("{text}T00:00:00Z")) {
@@ -407,6 +449,38 @@ mod tests {
         let none =
             r#"{"title": "T", "documentation": "D", "content_types": ["a/b"], "token": {"bearer": true}}"#;
         assert!(provider("x", none).unwrap_err().to_string().starts_with("providers.x.checked"));
+    }
+
+    #[test]
+    fn a_broken_guide_is_told_with_its_place() {
+        let rule = "must have at least one of `secret`, `test`, `retries` and `traps`";
+        let plain = "must be sentences in printable ASCII, the last with its full stop";
+        for (guide, place, complaint) in [
+            (r#"{"source": "S"}"#, "", rule),
+            (r#"{"secret": "In its settings."}"#, ".source", "is required"),
+            (r#"{"secret": "In its settings.", "source": ""}"#, ".source", "must not be empty"),
+            (r#"{"secret": "In its settings", "source": "S"}"#, ".secret", plain),
+            (r#"{"retries": "After 5\n10 minutes.", "source": "S"}"#, ".retries", plain),
+            (r#"{"traps": "caf\u00e9.", "source": "S"}"#, ".traps", plain),
+            (r#"{"test": 1, "source": "S"}"#, ".test", "must be a string"),
+            (r#"{"retry": "Never.", "source": "S"}"#, ".retry", "is not a key that is known here"),
+            (r#""In its settings.""#, "", "must be an object"),
+        ] {
+            let block = format!(
+                r#"{{"title": "T", "documentation": "D", "content_types": ["a/b"], "timestamp": "none",
+                    "token": {{"bearer": true}}, "checked": {{"kind": "unconfirmed"}}, "guide": {guide}}}"#
+            );
+            let said = provider("x", block.leak()).unwrap_err().to_string();
+            let at = format!("providers.x.guide{place}: ");
+            assert!(said.starts_with(&at) && said.contains(complaint), "{guide}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_only_people_read_is_not_in_what_a_check_needs() {
+        let is_people_s = |(_, block): &&Named| block.contains("\"guide\"") || block.contains("\"setup\"");
+        assert!(BLOCKS.iter().any(|block| is_people_s(&block)));
+        assert_eq!(NEEDED.iter().find(is_people_s), None);
     }
 
     #[test]

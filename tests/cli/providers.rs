@@ -78,7 +78,10 @@ fn a_page_has_everything_about_a_provider() {
                 "https://api.github.com/meta",
                 "published vector",
                 "docs.github.com",
+                "retries          GitHub does not deliver again by itself.",
+                "all that from    github/docs@10096c3ddf6d:",
                 "\"path\": \"/hooks/github\"",
+                "\"duplicates\": {}",
             ][..],
         ),
         (
@@ -134,6 +137,10 @@ fn a_page_has_everything_about_a_provider() {
         }
     }
     assert!(!page("github").contains("  certificate "), "none is known");
+    assert!(!page("acuity").contains("  retries "), "nothing is known");
+    assert!(details("acuity")["guide"].is_null());
+    assert_eq!(details("github")["guide"]["test"], "A new webhook gets the event ping at once.");
+    assert!(details("github")["guide"]["traps"].is_null(), "none is known");
     assert!(details("github")["client_certificate"].is_null());
     assert!(details("wise")["client_certificate"].as_str().unwrap().contains("mtls_enabled"));
 }
@@ -161,6 +168,38 @@ fn every_example_is_a_configuration_and_the_custom_form_means_the_same() {
             }
             _ => panic!("{name}: the custom form is of another kind"),
         }
+    }
+}
+
+/// The rule of `duplicates` itself: what it refuses is not offered, and what would pass for ever has it.
+#[test]
+fn an_example_has_duplicates_where_they_keep_a_recorded_delivery_out() {
+    for (name, has) in [
+        ("github", true),
+        ("svix", true),
+        ("orb", true),
+        ("netlify", true),
+        ("slack", false),
+        ("gitlab", false),
+        ("plivo_v2", false),
+        ("monday", false),
+    ] {
+        let policy = &details(name)["configuration"]["policies"][0];
+        assert_eq!(policy["duplicates"] == json!({}), has, "{name}: {policy}");
+    }
+}
+
+/// The guides are made outside, and their policies held to the parser through those that are printed here.
+#[test]
+fn a_guide_shows_the_policy_that_is_printed() {
+    // What the operator signs has a page of its own.
+    for name in names().iter().filter(|name| *name != "operator") {
+        let path = format!("{}/../../docs/providers/{name}.md", env!("CARGO_MANIFEST_DIR"));
+        let guide = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let shown = guide.split("```json\n").nth(1).and_then(|rest| rest.split("```").next());
+        let shown: Value =
+            serde_json::from_str(shown.unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(shown, details(name)["configuration"], "{name}");
     }
 }
 

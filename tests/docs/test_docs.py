@@ -3,6 +3,7 @@
 The configurations and commands that they show are held by tests/readme.rs and tests/cli/readme.rs, the tables by tests/schema.
 """
 
+import functools
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pictures
+import provider_guides
 import pytest
 
 from harness import program
@@ -56,9 +58,13 @@ def test_what_it_names_is_there(name):
     assert not [path for path in paths if not (ROOT / path).exists()]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {span.split()[1] for span in spans if span.startswith("make ")} <= targets
+    assert {span.split()[1] for span in spans if re.match("webhook-guard [a-z]", span)} <= commands()
+
+
+@functools.cache
+def commands() -> set[str]:
     listed = program.run("--help", env={}).stdout.partition("Commands:\n")[2].partition("\n\n")[0]
-    commands = set(re.findall(r"^  ([a-z-]+)", listed, re.MULTILINE))
-    assert {span.split()[1] for span in spans if re.match("webhook-guard [a-z]", span)} <= commands
+    return set(re.findall(r"^  ([a-z-]+)", listed, re.MULTILINE))
 
 
 def test_the_functions_of_the_walks_are_where_they_say():
@@ -70,6 +76,17 @@ def test_the_functions_of_the_walks_are_where_they_say():
 
 def test_every_page_is_in_the_index():
     assert not [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md" and f"]({path.name})" not in PAGES["docs/README.md"]]
+
+
+def test_the_guides_are_what_the_catalogue_makes():
+    assert not provider_guides.differing(), "run `make docs`"
+
+
+def test_the_guides_are_short():
+    """One page each, in which what nobody knows is left out with its heading."""
+    for name, text in provider_guides.guides().items():
+        assert len(text.splitlines()) <= 70, name
+        assert not re.search(r"^## .*\n\n(?:#|\Z)|None|\(\)|(?<!`)``(?!`)", text, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("name", pictures.PICTURES)

@@ -1,5 +1,7 @@
 """The table of docs/providers.md is the catalogue's, and the catalogue says of every provider what an operator asks."""
 
+import re
+
 import provider_table
 
 KINDS = {"published vector", "vendor library run in a test", "vendor code read", "documentation read",
@@ -23,3 +25,11 @@ def test_every_provider_says_where_it_is_documented_and_what_it_was_checked_agai
         assert block["timestamp"] in {"signed", "unsigned", "none"}, name
         assert ("scheme" in block) + ("token" in block) + ("same_as" in block) == 1, name
         assert "same_as" not in block or "same_as" not in blocks[block["same_as"]], f"{name}: a chain"
+
+
+def test_what_is_said_of_a_provider_s_side_was_read_somewhere():
+    """A page, or a file of a repository at a commit; several are separated by semicolons."""
+    known = {name: block["guide"] for name, block in provider_table.catalogue().items() if "guide" in block}
+    assert len(known) >= 60
+    source = re.compile(r"https://[^\s;]+|[\w.-]+/[\w.-]+@[0-9a-f]{7,40}:[^\s;]+")
+    assert not {name: guide["source"] for name, guide in known.items() if not all(map(source.fullmatch, guide["source"].split("; ")))}

@@ -116,14 +116,15 @@ EXCEPTIONS = {
         "source-host-bits-v6",
     },
 }
-# Lists of keys in src/core/config that are the catalogue's alone: a provider's token, its handshakes and what is in them, and
-# what its block was checked against.
+# Lists of keys in src/core/config that are the catalogue's alone: a provider's token, its handshakes and what is in them,
+# what its block was checked against, and what is known of the provider's side.
 CATALOGUE_KEYS = {
     frozenset({"header", "bearer", "basic", "json"}),
     frozenset({"method", "signed", "when", "unless", "verify_token", "echo", "status", "header", "json", "keyed", "printable"}),
     frozenset({"header", "query", "json"}),
     frozenset({"header", "query", "json", "equals"}),
     frozenset({"kind", "source", "date"}),
+    frozenset({"secret", "test", "retries", "traps", "source"}),
 }
 # In the block with the first key, the second is known only to be refused in better words.
 MISPLACED = ("algorithm", "encoding")

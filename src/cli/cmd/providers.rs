@@ -8,8 +8,9 @@ use crate::output::pretty_json::pretty;
 use crate::output::terminal::{Answer, Cell, Failure, Format, Table, Text, Tone};
 use clap::Args;
 use serde_json::{Value, json};
-use webhook_guard_core::catalogue::{Checked, Evidence, Provider, Timestamp};
+use webhook_guard_core::catalogue::{Checked, Evidence, Guide, Provider, Timestamp};
 use webhook_guard_core::signature::Scheme;
+use webhook_guard_core::signature::template::Part;
 
 #[derive(Debug, Args)]
 pub(crate) struct ProvidersArguments {
@@ -81,6 +82,7 @@ fn details(provider: &Provider) -> Value {
     let mut all = summary(provider);
     if let Some(members) = all.as_object_mut() {
         members.insert("setup".to_owned(), json!(provider.setup));
+        members.insert("guide".to_owned(), json!(provider.guide.as_ref().map(guide)));
         members.insert("addresses".to_owned(), json!(provider.addresses));
         members.insert("client_certificate".to_owned(), json!(provider.client_certificate));
         members.insert("custom".to_owned(), custom(provider));
@@ -88,6 +90,16 @@ fn details(provider: &Provider) -> Value {
         members.insert("configuration".to_owned(), configuration(provider));
     }
     all
+}
+
+fn guide(guide: &Guide) -> Value {
+    json!({
+        "secret": guide.secret,
+        "test": guide.test,
+        "retries": guide.retries,
+        "traps": guide.traps,
+        "source": guide.source,
+    })
 }
 
 /// The environment variable of the examples.
@@ -103,6 +115,13 @@ fn variable(provider: &Provider) -> String {
 /// Whether the URL is part of what is signed, so that the gateway must be told how the provider writes it.
 fn signs_url(provider: &Provider) -> bool {
     provider.scheme().is_some_and(Scheme::covers_url)
+}
+
+/// Whether a policy to start from lets each delivery through once: where a recorded one would pass for ever, and where the
+/// sender signs an id that its retries keep. What covers neither body nor id names no delivery.
+fn knows_duplicates(scheme: &Scheme) -> bool {
+    let signs_id = scheme.signed.has(&Part::Id);
+    signs_id || (scheme.covers_body() && scheme.admits_seconds().is_none())
 }
 
 /// The URL as it would be entered at the provider.
@@ -154,6 +173,9 @@ fn configuration(provider: &Provider) -> Value {
     } else if !handshakes.is_empty() {
         set(&mut policy, "handshake", json!("answer"));
     }
+    if provider.scheme().is_some_and(knows_duplicates) {
+        set(&mut policy, "duplicates", json!({}));
+    }
     if let Some(status) = provider.deny_status {
         set(&mut policy, "deny_status", json!({ "signature_mismatch": status }));
     }
@@ -198,6 +220,20 @@ fn page(provider: &Provider) -> Text {
     row("handshake", handshake(provider));
     if let Some(setup) = &provider.setup {
         row("to know", setup.clone());
+    }
+    if let Some(guide) = &provider.guide {
+        let known = [
+            ("its secret", &guide.secret),
+            ("its test", &guide.test),
+            ("retries", &guide.retries),
+            ("traps", &guide.traps),
+        ];
+        for (name, text) in known {
+            if let Some(text) = text {
+                row(name, text.clone());
+            }
+        }
+        row("all that from", guide.source.clone());
     }
     let addresses = provider.addresses.join(", ");
     row("addresses", if addresses.is_empty() { "no list is known".to_owned() } else { addresses });
