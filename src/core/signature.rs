@@ -32,7 +32,7 @@ use crate::request::{Facts, Millis, Occurrence};
 use crate::secret::{Secret, equal};
 use crate::signature::field::{Field, Found};
 use crate::signature::form::Form;
-use crate::signature::hmac::{BodyDigest, Digest};
+use crate::signature::hmac::{BodyDigest, BodyText, Digest};
 use crate::signature::json_pointer::{Answer, Search};
 use crate::signature::key::{Key, Tag};
 use crate::signature::message_signature::{Candidate, MessageSignature};
@@ -42,7 +42,6 @@ use crate::signature::published_key::{PublishedKey, PublishedKeys, Publisher};
 use crate::signature::sns::Sns;
 use crate::signature::template::{Body, Part, Rendered, Seam, Values};
 use crate::signature::timestamp::Times;
-use data_encoding::HEXLOWER;
 use std::fmt;
 use std::sync::Arc;
 
@@ -104,13 +103,13 @@ impl SignatureCheck {
         self: &Arc<Self>,
         facts: &Facts<'_>,
         keys: Option<&PublishedKeys>,
-    ) -> Result<Running, Reason> {
+    ) -> Result<Running, Refusal> {
         let scheme = &self.scheme;
         if scheme.sns.is_some() {
             return Ok(Running { keys: keys.cloned(), ..Running::new(self) });
         }
         if let Some(terms) = &scheme.message {
-            return self.begin_message(terms, facts);
+            return Ok(self.begin_message(terms, facts)?);
         }
         let token = match &scheme.jwt {
             Some(jwt) => Some(jwt.read(facts, scheme.algorithm, self.public_url.as_ref())?),
@@ -155,7 +154,7 @@ impl SignatureCheck {
         }
         if let Claims::WrongLength = claims {
             // Only now: the reason does not depend on how a claim is wrong.
-            return Err(Reason::SignatureMismatch);
+            return Err(Reason::SignatureMismatch.into());
         }
         let claims = claims.into_list();
         let name = self.names.as_ref().map(|_| {
@@ -167,16 +166,20 @@ impl SignatureCheck {
             content.update(&before);
             Box::new(Name { id, content })
         });
-        let public = token.as_ref().filter(|_| self.fetched.is_some());
-        let public =
-            public.map(|token| self.published(keys, token.key_id.as_deref(), facts.now)).transpose()?;
+        let public = match (&token, &scheme.certificate) {
+            (Some(token), _) if self.fetched.is_some() => {
+                Some(self.published(keys, token.key_id.as_deref(), facts.now)?)
+            }
+            (None, Some(field)) => Some(self.named(keys, field, facts)?),
+            _ => None,
+        };
         let mut running = Running {
             claims,
             sent,
             times: token.map(|token| token.times),
             digests,
             later,
-            content: (scheme.signed.body() == Body::Digest).then(Box::default),
+            content: BodyText::new(scheme.signed.body()).map(Box::new),
             after,
             seam,
             name,
@@ -207,6 +210,39 @@ impl SignatureCheck {
         let key = keys.iter().find(|key| key.id == id && key.validity.admits(now));
         let key = key.and_then(|key| key.public_key(self.scheme.algorithm));
         key.map(Arc::new).ok_or(Reason::SignatureMismatch)
+    }
+
+    /// The key of the certificate that the headers name.
+    ///
+    /// # Errors
+    /// `signature_malformed` where they name none of the publisher's; `host_fault` where it is not known yet.
+    fn named(
+        &self,
+        keys: Option<&PublishedKeys>,
+        field: &Field,
+        facts: &Facts<'_>,
+    ) -> Result<Arc<PublicKey>, Refusal> {
+        let Found::Items(items) = field.read(facts) else { return Err(Reason::SignatureMalformed.into()) };
+        let [url] = items.as_slice() else { return Err(Reason::SignatureMalformed.into()) };
+        let url = std::str::from_utf8(url).map_err(|_| Reason::SignatureMalformed)?;
+        self.certified(keys, url, facts.now)
+    }
+
+    /// The key of the certificate with that URL.
+    fn certified(
+        &self,
+        keys: Option<&PublishedKeys>,
+        url: &str,
+        now: Millis,
+    ) -> Result<Arc<PublicKey>, Refusal> {
+        let fetched = self.fetched.as_ref().ok_or(Reason::HostFault)?;
+        let path = fetched.publisher.path_of(url).ok_or(Reason::SignatureMalformed)?;
+        let is_it = |key: &&PublishedKey| key.id == path && key.validity.admits(now);
+        let Some(key) = keys.into_iter().flat_map(|keys| keys.iter()).find(is_it) else {
+            return Err(Refusal { reason: Reason::HostFault, lacks: Some(Arc::from(path)) });
+        };
+        let key = key.public_key(self.scheme.algorithm).ok_or(Reason::SignatureMismatch)?;
+        Ok(Arc::new(key))
     }
 
     /// Judges an HTTP message signature: it covers headers only, so that nothing but the digest of the body is left open.
@@ -427,8 +463,8 @@ pub struct Running {
     /// What must be the digests of the body.
     digests: Vec<(Digest, Vec<u8>)>,
     later: Vec<(Search, Later)>,
-    /// The digest of the body, where that is what is signed.
-    content: Option<Box<BodyDigest>>,
+    /// What stands for the body in what is signed, where something does.
+    content: Option<Box<BodyText>>,
     /// What follows the body.
     after: Vec<u8>,
     seam: Seam,
@@ -554,9 +590,9 @@ impl Running {
                 let ampersands = chunk.iter().filter(|byte| **byte == b'&').count();
                 self.body.ampersands = self.body.ampersands.saturating_add(ampersands);
             }
-            Body::Digest => {
-                if let Some(digest) = &mut self.content {
-                    digest.update(chunk);
+            Body::Digest | Body::Crc32 => {
+                if let Some(text) = &mut self.content {
+                    text.update(chunk);
                 }
             }
             Body::Unsigned => {}
@@ -607,7 +643,7 @@ impl Running {
             let id = name.id.as_ref().map_or(0, heap);
             size_of::<Name>().saturating_add(16).saturating_add(id)
         });
-        let content = self.content.as_ref().map_or(0, |_| size_of::<BodyDigest>().saturating_add(16));
+        let content = self.content.as_ref().map_or(0, |_| size_of::<BodyText>().saturating_add(16));
         [
             name,
             content,
@@ -673,8 +709,8 @@ impl Running {
             }
             form.pieces().for_each(|piece| self.hash(piece));
         }
-        if let Some(digest) = self.content.take() {
-            self.hash(HEXLOWER.encode(&digest.finish()).as_bytes());
+        if let Some(text) = self.content.take() {
+            self.hash(text.finish().as_bytes());
         }
         let Self { tags, public, signer, claims, after, digests, name, .. } = self;
         let is_valid = |secret: usize| match check.fetched {
@@ -715,14 +751,9 @@ impl Running {
         let body = end.body.ok_or(Reason::SignatureMalformed)?;
         let message = sns.read(&body, algorithm, end.now)?;
         let fetched = self.check.fetched.as_ref().ok_or(Reason::HostFault)?;
-        let path = fetched.publisher.path_of(&message.certificate).ok_or(Reason::SignatureMalformed)?;
-        let is_it = |key: &&PublishedKey| key.id == path && key.validity.admits(end.now);
-        let Some(key) = self.keys.iter().flat_map(|keys| keys.iter()).find(is_it) else {
-            return Err(Refusal { reason: Reason::HostFault, lacks: Some(Arc::from(path)) });
-        };
-        let key = key.public_key(algorithm).ok_or(Reason::SignatureMismatch)?;
+        let key = self.check.certified(self.keys.as_ref(), &message.certificate, end.now)?;
         let claims = [message.signature];
-        let verification = Verification::start(vec![(0, Arc::new(key))], &claims, &message.content);
+        let verification = Verification::start(vec![(0, key)], &claims, &message.content);
         verification.finish(&claims, |_| true).ok_or(Reason::SignatureMismatch)?;
         let confirmation = match &message.confirmation {
             None => None,

@@ -65,6 +65,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ed25519_dalek", &["core/signature/public_key.rs"]),
     ("p256", &["core/signature/certificate.rs", "core/signature/public_key.rs"]),
     ("rsa", &["core/signature/public_key.rs"]),
+    ("crc32fast", &["core/signature/hmac.rs"]),
     ("sfv", &["core/signature/structured.rs"]),
     ("subtle", &["core/secret.rs"]),
     ("ipnet", &["core/address.rs", "core/feed/list.rs"]),

@@ -164,7 +164,7 @@ fn judge(check: &Arc<SignatureCheck>, pairs: &[(&str, String)], body: &str) -> R
         now,
         ends_with_headers: false,
     };
-    let mut running = check.begin(&facts, None)?;
+    let mut running = check.begin(&facts, None).map_err(|refusal| refusal.reason)?;
     running.update(body.as_bytes());
     running.finish(End { now, body: None }).map(|_| ()).map_err(|refusal| refusal.reason)
 }

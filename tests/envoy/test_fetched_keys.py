@@ -7,6 +7,7 @@ is fetched for the next try; however many strangers name however many, that is o
 import base64
 import json
 import time
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -194,6 +195,51 @@ def test_a_certificate_that_has_ended_or_is_none_is_not_taken(tmp_path):
                 gateway.refuses(request(signed(fields())), "host_fault")
                 until(lambda: said in gateway.envoy.log_text(), what=gateway.envoy.tail())  # noqa: B023
                 gateway.refuses(request(signed(fields())), "host_fault")
+
+
+# A certificate that the headers name: PayPal
+
+WEBHOOK = "8PT597110X687430LKGECATA"
+CERT = "/v1/notifications/certs/CERT-360caa42-fca2a594-1d93a270"
+PAYPAL = {"algorithm": "rsa-sha256", "signature": {"header": "paypal-transmission-sig", "encoding": "base64"},
+          "timestamp": {"header": "paypal-transmission-time", "unit": "rfc3339"}, "delivery_id": {"header": "paypal-transmission-id"},
+          "signed": f"{{id}}|{{timestamp}}|{WEBHOOK}|{{body_crc32}}", "certificate": {"header": "paypal-cert-url"}}
+
+
+def paypal(*, body: bytes = b'{"event_type": "PAYMENT.SALE.COMPLETED"}', signed_body: bytes | None = None, webhook: str = WEBHOOK, age: int = 0,
+           url: str = f"https://{HOST}{CERT}", key: rsa.RSAPrivateKey = KEY, **more: str | None) -> Request:
+    stamp = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = f"id-{next(MESSAGES)}|{stamp}|{webhook}|{zlib.crc32(body if signed_body is None else signed_body)}"
+    headers = {"paypal-transmission-id": text.split("|")[0], "paypal-transmission-time": stamp, "paypal-cert-url": url,
+               "paypal-transmission-sig": base64.b64encode(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())).decode()}
+    sent = {name: value for name, value in (headers | {name.replace("_", "-"): value for name, value in more.items()}).items() if value is not None}
+    return Request(b"/paypal", [(name.encode(), value.encode()) for name, value in sent.items()], body)
+
+
+def test_a_certificate_that_the_headers_name_is_fetched_and_verifies_the_checksum_of_the_body(tmp_path):
+    config = {"feeds": {"paypal": {"cluster": "feeds", "authority": HOST, "path": "/v1/notifications/certs/", "certificates": True}}, "policies": [
+        policy("good", {"allow": [HERE]}),
+        {"name": "paypal", "match": {"path": "/paypal"}, "require": {"signature": {"scheme": PAYPAL, "keys": {"feed": "paypal"}}}, "duplicates": {}}]}
+    with FeedServer(tmp_path) as server, start(server, config) as gateway:
+        server.answers = {CERT: respond(pem(KEY))}
+        gateway.refuses(paypal(), "host_fault")
+        until(lambda: client.h1_length(gateway.envoy.port, paypal()).status == 200, what=gateway.envoy.tail())
+        gateway.passes(paypal(body=b""))
+        gateway.passes(sent := paypal())
+        gateway.refuses(sent.again(), "duplicate_delivery")
+        for sent, reason in [
+            (paypal(signed_body=b"{}"), "signature_mismatch"),
+            (paypal(webhook=WEBHOOK[::-1]), "signature_mismatch"),
+            (paypal(key=OTHER_KEY), "signature_mismatch"),
+            (paypal(paypal_transmission_id="another"), "signature_mismatch"),
+            (paypal(age=301), "timestamp_stale"),
+            (paypal(paypal_cert_url=None), "signature_malformed"),
+            (paypal(url=f"https://example.com{CERT}"), "signature_malformed"),
+            (paypal(url=f"https://{HOST}/v1/other/CERT-1"), "signature_malformed"),
+            (paypal(paypal_transmission_sig=None), "signature_missing"),
+        ]:
+            gateway.refuses(sent, reason)
+        assert asked(server) == [CERT]
 
 
 # Key sets

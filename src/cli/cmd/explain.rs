@@ -479,7 +479,7 @@ fn signature(
     facts: &Facts<'_>,
     body: &[u8],
 ) -> Result<Option<std::sync::Arc<str>>, Reason> {
-    let mut running = check.begin(facts, None)?;
+    let mut running = check.begin(facts, None).map_err(|refusal| refusal.reason)?;
     running.update(body);
     let body = running.needs_body().then(|| body.to_vec());
     let verified = running.finish(End { now: facts.now, body });

@@ -4,7 +4,7 @@
 
 use crate::input::capture::Capture;
 use crate::judge::Circumstances;
-use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use webhook_guard_core::request::{Millis, Occurrence};
 use webhook_guard_core::secret::Fingerprint;
 use webhook_guard_core::signature::field::{Field, Place};
 use webhook_guard_core::signature::form::Form;
-use webhook_guard_core::signature::hmac::BodyDigest;
+use webhook_guard_core::signature::hmac::{BodyDigest, BodyText};
 use webhook_guard_core::signature::json_pointer::{self, EVERY};
 use webhook_guard_core::signature::jwt::{Jwt, algorithm_name};
 use webhook_guard_core::signature::key::{Algorithm, Key};
@@ -194,10 +194,11 @@ impl Signer<'_> {
         match scheme.signed.body() {
             Body::Unsigned => {}
             Body::Raw => tag.update(&capture.body),
-            Body::Digest => {
-                let mut digest = BodyDigest::default();
-                digest.update(&capture.body);
-                tag.update(HEXLOWER.encode(&digest.finish()).as_bytes());
+            body @ (Body::Digest | Body::Crc32) => {
+                if let Some(mut text) = BodyText::new(body) {
+                    text.update(&capture.body);
+                    tag.update(text.finish().as_bytes());
+                }
             }
             Body::Form => {
                 let form = Form::read(capture.body.clone()).ok_or("the form has too many parameters")?;

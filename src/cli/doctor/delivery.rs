@@ -201,7 +201,7 @@ pub(crate) fn judge_signature(
     now: Millis,
 ) -> Result<usize, Reason> {
     delivery.with_facts(now, |facts| {
-        let mut running = check.begin(facts, None)?;
+        let mut running = check.begin(facts, None).map_err(|refusal| refusal.reason)?;
         running.update(&delivery.body);
         let body = running.needs_body().then(|| delivery.body.to_vec());
         running.finish(End { now, body }).map(|verified| verified.secret).map_err(|refusal| refusal.reason)

@@ -34,13 +34,14 @@ pub(super) fn read(
         (None, None) => {}
     }
     let Some(keys) = object.get("keys") else {
-        return match scheme.sns {
-            Some(_) => Err(object.required("keys").err().unwrap_or_else(|| node.error(Wrong::Missing))),
-            None => Ok(Some((scheme, None))),
+        return match scheme.sns.is_some() || scheme.certificate.is_some() {
+            true => Err(object.required("keys").err().unwrap_or_else(|| node.error(Wrong::Missing))),
+            false => Ok(Some((scheme, None))),
         };
     };
     let wanted = match (&scheme.sns, &scheme.jwt) {
         (Some(_), _) => Format::Certificates,
+        (None, None) if scheme.certificate.is_some() => Format::Certificates,
         (None, Some(jwt)) if scheme.algorithm.is_public() => {
             if jwt.claims.is_empty() {
                 let complaint =
@@ -50,7 +51,7 @@ pub(super) fn read(
             Format::KeySet
         }
         _ => {
-            let complaint = "are for a token (`jwt`) with a public key, and for SNS: they name their key";
+            let complaint = "are for a sender that names its key: a token (`jwt`) with a public key, SNS, a `certificate`";
             return Err(keys.error(Wrong::Rule(complaint)));
         }
     };

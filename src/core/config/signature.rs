@@ -14,6 +14,7 @@ use crate::signature::field::Field;
 use crate::signature::key::{Algorithm, Key};
 use crate::signature::public_url::{Form as UrlForm, PublicUrl};
 use crate::signature::scheme::seconds;
+use crate::signature::template::Body;
 use crate::signature::{FetchedKeys, KeyForm, Scheme, SignatureCheck};
 use crate::vocabulary::{ConfigError, Node, Object, Wrong};
 use std::sync::Arc;
@@ -73,6 +74,11 @@ pub(crate) fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Result<Option<Po
     let check = signature_check(&object, scheme, (secrets, fetched), reader)?;
     if !check.scheme.covers_body() && check.scheme.require.is_empty() {
         reader.warn(&source, "body-not-signed", "the signature does not cover the body");
+    }
+    if check.scheme.signed.body() == Body::Crc32 {
+        let text = "the body is covered by a CRC-32 only: whoever has seen a delivery can write another body for it; \
+                    with `duplicates` it passes once";
+        reader.warn(&source, "body-by-checksum", text);
     }
     if check.scheme.signed.can_be_extended() {
         let text = "SHA-256 over secret and body can be extended by whoever has seen one delivery (a body with NUL is \

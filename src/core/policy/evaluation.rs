@@ -179,7 +179,11 @@ impl Evaluation {
                         progress.running = Some(Box::new(running));
                         continue;
                     }
-                    Err(reason) => Err(reason),
+                    Err(refusal) => {
+                        let feed = check.fetched.as_ref().map(|fetched| fetched.feed);
+                        self.record.wish = wish(refusal.lacks, feed, Purpose::Certificate);
+                        Err(refusal.reason)
+                    }
                 },
             };
             self.note(index, outcome);
@@ -201,8 +205,7 @@ impl Evaluation {
             let fetched = running.fetched();
             let outcome = running.finish(End { now: end.now, body });
             let outcome = outcome.map_err(|refusal| {
-                let wish = |path, feed| Wish { feed, path, purpose: Purpose::Certificate };
-                self.record.wish = refusal.lacks.zip(fetched).map(|(path, feed)| wish(path, feed));
+                self.record.wish = wish(refusal.lacks, fetched, Purpose::Certificate);
                 refusal.reason
             });
             let outcome = outcome.and_then(|verified| {
@@ -219,9 +222,7 @@ impl Evaluation {
                         .map(|(name, duplicates)| Box::new(name.key(&duplicates.policy, provider)));
                     progress.delivery_id = verified.delivery_id.or(progress.delivery_id.take());
                     progress.signer = Some(verified.secret);
-                    let wish = |path, feed| Wish { feed, path, purpose: Purpose::Confirmation };
-                    progress.confirmation =
-                        verified.confirmation.zip(fetched).map(|(path, feed)| wish(path, feed));
+                    progress.confirmation = wish(verified.confirmation, fetched, Purpose::Confirmation);
                 }
                 Ok(verified.secret_id)
             });
@@ -428,6 +429,11 @@ fn resubmitted_by(leaf: &PolicyCheck, facts: &Facts<'_>) -> Option<Arc<str>> {
         Occurrence::Once(name) => field::printable(name),
         Occurrence::Absent | Occurrence::Many => None,
     }
+}
+
+/// A path that is to be asked for, at that feed.
+fn wish(path: Option<Arc<str>>, feed: Option<usize>, purpose: Purpose) -> Option<Wish> {
+    Some(Wish { feed: feed?, path: path?, purpose })
 }
 
 /// The keys that were fetched for a check.

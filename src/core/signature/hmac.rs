@@ -3,6 +3,7 @@
 //! Responsible for everything that touches `hmac`, `sha1` and `sha2` in content, and for strict decoding of claimed
 //! tags: only the canonical text of a tag is accepted, so that one signature has one spelling.
 
+use super::template::Body;
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
@@ -102,6 +103,44 @@ impl BodyDigest {
     #[must_use]
     pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
+    }
+}
+
+/// What stands for a body in what is signed, in the making.
+#[derive(Clone, Debug)]
+pub enum BodyText {
+    /// Its SHA-256, in lower-case hexadecimal digits.
+    Sha256(BodyDigest),
+    /// Its CRC-32 (that of gzip, RFC 1952 8), in decimal digits.
+    Crc32(crc32fast::Hasher),
+}
+
+impl BodyText {
+    /// That of no bytes yet; nothing where the body itself is signed, or is not.
+    #[must_use]
+    pub fn new(body: Body) -> Option<Self> {
+        match body {
+            Body::Digest => Some(Self::Sha256(BodyDigest::default())),
+            Body::Crc32 => Some(Self::Crc32(crc32fast::Hasher::new())),
+            Body::Unsigned | Body::Raw | Body::Form => None,
+        }
+    }
+
+    /// Adds the next bytes of the body.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(digest) => digest.update(bytes),
+            Self::Crc32(checksum) => checksum.update(bytes),
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn finish(self) -> String {
+        match self {
+            Self::Sha256(digest) => HEXLOWER.encode(&digest.finish()),
+            Self::Crc32(checksum) => checksum.finalize().to_string(),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Scheme {
     pub message: Option<MessageSignature>,
     /// How messages of SNS are judged, where the sender is one.
     pub sns: Option<Sns>,
+    /// Where the URL of the certificate sits, where the sender names one.
+    pub certificate: Option<Field>,
 }
 
 /// An equality that must hold beside the signature: the place is there once and has the value.
@@ -87,6 +89,7 @@ impl Scheme {
             "jwt",
             "message_signature",
             "sns",
+            "certificate",
             "encoding",
         ])?;
         if let Some(sns) = object.get("sns") {
@@ -147,6 +150,7 @@ impl Scheme {
             jwt: None,
             message: None,
             sns: None,
+            certificate: object.get("certificate").map(|node| certificate(&node, algorithm)).transpose()?,
         };
         if algorithm == Algorithm::RsaSha1 {
             return Err(object.required("algorithm")?.error(Wrong::Rule("is for `sns` alone")));
@@ -157,7 +161,8 @@ impl Scheme {
     /// Reads a scheme whose signature is a token.
     fn parse_jwt(object: &Object<'_>, node: &Node<'_>) -> Result<(Self, KeyForm), ConfigError> {
         let complaint = "does not go with `jwt`, which says where all of it stands";
-        nothing_else(object, &["signature", "timestamp", "signed", "require", "encoding"], complaint)?;
+        let others = ["signature", "timestamp", "signed", "require", "encoding", "certificate"];
+        nothing_else(object, &others, complaint)?;
         let algorithm = object.required("algorithm")?;
         let name = algorithm.choice(&Algorithm::NAMES)?;
         if algorithm_name(name).is_none() {
@@ -178,7 +183,8 @@ impl Scheme {
     /// Reads a scheme whose signature is an HTTP message signature.
     fn parse_message(object: &Object<'_>, node: &Node<'_>) -> Result<(Self, KeyForm), ConfigError> {
         let complaint = "does not go with `message_signature`: RFC 9421 says where all of it stands";
-        nothing_else(object, &["signature", "timestamp", "signed", "require", "encoding", "jwt"], complaint)?;
+        let others = ["signature", "timestamp", "signed", "require", "encoding", "certificate", "jwt"];
+        nothing_else(object, &others, complaint)?;
         let algorithm = object.required("algorithm")?;
         let name = algorithm.choice(&Algorithm::NAMES)?;
         if message_signature::algorithm_name(name).is_none() {
@@ -194,8 +200,17 @@ impl Scheme {
     /// Reads a scheme of messages of SNS.
     fn parse_sns(object: &Object<'_>, node: &Node<'_>) -> Result<(Self, KeyForm), ConfigError> {
         let complaint = "does not go with `sns`: its messages say where all of it stands";
-        let others =
-            ["signature", "timestamp", "signed", "require", "encoding", "jwt", "message_signature", "secret"];
+        let others = [
+            "signature",
+            "timestamp",
+            "signed",
+            "require",
+            "encoding",
+            "jwt",
+            "message_signature",
+            "secret",
+            "certificate",
+        ];
         nothing_else(object, &others, complaint)?;
         let algorithm = object.required("algorithm")?;
         let name = algorithm.choice(&Algorithm::NAMES)?;
@@ -229,6 +244,7 @@ impl Scheme {
             jwt: None,
             message: None,
             sns: None,
+            certificate: None,
         };
         let form = object.get("secret").map_or(Ok(KeyForm::default()), |node| KeyForm::parse(&node))?;
         Ok((scheme, form))
@@ -297,13 +313,27 @@ fn bounds(object: &Object<'_>) -> Result<(u32, u32), ConfigError> {
     Ok((seconds_of("tolerance_seconds", 300)?, seconds_of("future_seconds", 60)?))
 }
 
+/// Where the URL of the certificate sits: in a header, for a key that a certificate has.
+fn certificate(node: &Node<'_>, algorithm: Algorithm) -> Result<Field, ConfigError> {
+    let field = Field::parse(node)?;
+    match (field.search(), algorithm) {
+        (None, Algorithm::RsaSha256 | Algorithm::EcdsaP256Sha256) => Ok(field),
+        (Some(_), _) => Err(node.error(Wrong::Rule("is named by a header or the query, before the body"))),
+        (None, _) => {
+            Err(node.error(Wrong::Rule("goes with `rsa-sha256` and `ecdsa-p256-sha256`, and nothing else")))
+        }
+    }
+}
+
 fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
     let text = node.filled_text()?;
     let wrong = |error| match error {
         TemplateError::Unbalanced => Wrong::Rule("has a `{` or `}` without its counterpart"),
-        TemplateError::TwoBodies => Wrong::Rule("has `{body}`, `{form}` or `{body_sha256}` more than once"),
+        TemplateError::TwoBodies => {
+            Wrong::Rule("has `{body}`, `{form}`, `{body_sha256}` or `{body_crc32}` more than once")
+        }
         TemplateError::TouchesDigest => {
-            Wrong::Rule("has a placeholder beside `{body_sha256}`: put a text between them")
+            Wrong::Rule("has a placeholder beside `{body_sha256}` or `{body_crc32}`: put a text between them")
         }
         TemplateError::HeaderBesideForm => Wrong::Rule(
             "has a header beside `{form}`: nothing would show where one ends; put a text between them",

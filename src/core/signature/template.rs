@@ -52,6 +52,8 @@ pub enum Body {
     Form,
     /// `{body_sha256}`: the SHA-256 of the bytes, in lower-case hexadecimal digits (fal.ai).
     Digest,
+    /// `{body_crc32}`: the CRC-32 of the bytes, in decimal digits (PayPal). Anyone can make another body of the same.
+    Crc32,
 }
 
 /// A template, cut at its body.
@@ -67,9 +69,9 @@ pub struct SignedContent {
 pub enum TemplateError {
     /// A `{` without `}`, or the reverse.
     Unbalanced,
-    /// `{body}`, `{form}` or `{body_sha256}` more than once.
+    /// `{body}`, `{form}`, `{body_sha256}` or `{body_crc32}` more than once.
     TwoBodies,
-    /// A placeholder beside `{body_sha256}`: nothing would show where a piece of it ends.
+    /// A placeholder beside `{body_sha256}` or `{body_crc32}`: nothing would show where a piece of it ends.
     TouchesDigest,
     /// Neither the body nor the URL is signed: such a signature fits any request.
     SignsNothing,
@@ -126,6 +128,7 @@ impl SignedContent {
                 "body" => Some(Body::Raw),
                 "form" => Some(Body::Form),
                 "body_sha256" => Some(Body::Digest),
+                "body_crc32" => Some(Body::Crc32),
                 _ => None,
             };
             match body {
@@ -140,7 +143,7 @@ impl SignedContent {
         if template.body == Body::Form && at_seam.into_iter().any(is_header) {
             return Err(TemplateError::HeaderBesideForm);
         }
-        if template.body == Body::Digest
+        if matches!(template.body, Body::Digest | Body::Crc32)
             && at_seam.into_iter().flatten().any(|part| !matches!(part, Part::Literal(_)))
         {
             return Err(TemplateError::TouchesDigest);
@@ -525,6 +528,8 @@ mod tests {
             ("{body_sha256}.{body}", TemplateError::TwoBodies),
             ("{timestamp}{body_sha256}", TemplateError::TouchesDigest),
             ("{body_sha256}{header:x-a}", TemplateError::TouchesDigest),
+            ("{body_crc32}{header:x-a}", TemplateError::TouchesDigest),
+            ("{body_crc32}|{body}", TemplateError::TwoBodies),
             ("{form}{header:x-a}", TemplateError::HeaderBesideForm),
             ("{body", TemplateError::Unbalanced),
             ("body}", TemplateError::Unbalanced),
