@@ -102,6 +102,7 @@ EXCEPTIONS = {
     "whether a requirement can hold without a signature, and what a scheme signs": {
         "duplicates-branch-without-signature",
         "duplicates-certificate-instead-of-signature",
+        "duplicates-id-sns",
         "duplicates-id-url-alone",
         "duplicates-nothing-required",
         "duplicates-url-alone",

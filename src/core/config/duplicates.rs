@@ -81,6 +81,10 @@ fn needs_signature(requirement: &Requirement, leaves: &[PolicyCheck]) -> bool {
 fn signs_what_names(node: &Node<'_>, check: &SignatureCheck, is_in_body: bool) -> Result<(), ConfigError> {
     let scheme = &check.scheme;
     let signs_body = scheme.covers_body();
+    if is_in_body && scheme.sns.is_some() {
+        let complaint = "has no use: `MessageId` names a message of SNS";
+        return Err(node.child("id").error(Wrong::Rule(complaint)));
+    }
     match (is_in_body, signs_body) {
         (true, false) => {
             Err(node.child("id").error(Wrong::Rule("a signature of the policy does not cover the body")))
