@@ -49,7 +49,7 @@ fn what_is_wrong_with_the_question_or_the_list_is_said() {
         (
             &["telegram", "--file", "-", "--where", "a=b"],
             "192.0.2.1\n",
-            "has a meaning for a list in JSON only",
+            "has a meaning for a list of addresses in JSON only",
         ),
         (&["github", "--file", "-"], "{}", "-: there is no address in it"),
         (&["github", "--file", "-"], "<html>", "-: the answer is not JSON: after 0 bytes"),
