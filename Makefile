@@ -19,7 +19,7 @@ BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.tom
 RIG    := build --quiet --profile cli --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)"
 
 .PHONY: help docs demo messages cli messages-cli rig test test-built test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
-	wasm native native-panics tools bench bench-etcd lint fmt clean
+	wasm native native-panics tools fuzz bench bench-etcd lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,11 +63,12 @@ test-matrix: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.insta
 test-compose: wasm native $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
 
+# Not by its package: what all packages need of others is then built once, for the tests as well.
 cli: ## the command line: target/cli/webhook-guard
-	@.ci/build target/cli build --locked --quiet --package webhook-guard --profile cli
+	@.ci/build target/cli build --locked --quiet --profile cli --bin webhook-guard
 
 messages-cli: # the program beside the gateway: target/cli/webhook-guard-messages
-	@.ci/build target/cli build --locked --quiet --package webhook-guard-messages --profile cli
+	@.ci/build target/cli build --locked --quiet --profile cli --bin webhook-guard-messages
 
 wasm: ## the module: target/wasm32-wasip1/release/webhook_guard.wasm
 	@.ci/wasm
@@ -86,6 +87,11 @@ dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM,
 
 rig: # the load generator and its kin: target/rig/rig
 	@.ci/build target/rig $(RIG) --bin rig
+
+# How long each target is run, in seconds.
+FUZZ ?= 60
+fuzz: ## the core under inputs that libFuzzer makes up; FUZZ=SECONDS for each target
+	@.ci/fuzz $(FUZZ)
 
 bench: wasm native $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
 	@.ci/build target/rig $(BENCH) --bin rig
