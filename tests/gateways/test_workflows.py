@@ -23,7 +23,8 @@ def jobs(name: str) -> list[dict]:
 
 
 def targets(text: str) -> list[str]:
-    return re.findall(r"\bmake ([a-z-]+)", text)
+    """Every target of every call of make, which may name several."""
+    return [target for call in re.findall(r"\bmake((?: [a-z-]+)+)", text) for target in call.split()]
 
 
 def runs(name: str) -> str:
@@ -52,8 +53,10 @@ def test_ci_is_what_a_submission_must_pass():
 
 
 def test_the_gate_is_every_test_and_the_linters():
+    """`test` is two parts, and .ci/run names what the second is made of, to run some of it at once."""
     (parts,) = re.findall(r"^test: ([a-z -]+) ##", MAKEFILE, re.MULTILINE)
-    assert set(parts.split()) | {"lint", "test-compose"} <= set(targets(GATE))
+    (built,) = re.findall(r"^test-built: ([a-z -]+) #", MAKEFILE, re.MULTILINE)
+    assert set(parts.split()) - {"test-built"} | set(built.split()) | {"lint", "test-compose"} <= set(targets(GATE))
 
 
 def test_the_guides_name_targets_that_exist():
