@@ -85,6 +85,12 @@ def pair(seed: str) -> tuple[str, bytes]:
     return secret, secret.encode()
 
 
+def api_key(seed: str) -> tuple[str, bytes]:
+    """Clearbit: what stands before the key says of what kind it is, and is no part of it."""
+    secret, key = plain(seed)
+    return f"sk_{secret}", key
+
+
 def in_hex(seed: str) -> tuple[str, bytes]:
     key = hashlib.sha256(seed.encode()).digest()
     return key.hex(), key
@@ -333,6 +339,7 @@ provider("dixa", lambda key, body: {
 token("salesforce", "Authorization")
 basic("freshdesk")
 basic("pipedrive")
+basic("workspace_one")
 token("gorgias", "Authorization")
 basic("postmark")
 basic("sparkpost")
@@ -439,6 +446,8 @@ HEX_OF_BODY = {
     "creem": "creem-signature", "mailtrap": "Mailtrap-Signature", "stream": "X-Signature", "plane": "X-Plane-Signature",
     "flagsmith": "X-Flagsmith-Signature", "logto": "logto-signature-sha-256",
     "phabricator": "X-Phabricator-Webhook-Signature", "checkr": "X-Checkr-Signature", "circleback": "x-signature",
+    "alchemy": "X-Alchemy-Signature", "signal_sciences": "X-SigSci-Signature", "trend_micro_conformity": "X-TrendMicro-Signature",
+    "veriff": "X-HMAC-Signature",
 }
 for name, header in HEX_OF_BODY.items():
     provider(name, lambda key, body, header=header: {header: hexmac(key, body)})
@@ -451,11 +460,16 @@ for name, header in SHA256_OF_BODY.items():
 BASE64_OF_BODY = {
     "tally": "Tally-Signature", "fastspring": "X-FS-Signature", "aftership": "aftership-hmac-sha256",
     "aftership_returns": "as-signature-hmac-sha256", "jobber": "X-Jobber-Hmac-SHA256", "castle": "X-Castle-Signature",
-    "shiphero": "x-shiphero-hmac-sha256", "london_theatre_direct": "LTD-Webhook-Signature",
+    "shiphero": "x-shiphero-hmac-sha256", "london_theatre_direct": "LTD-Webhook-Signature", "bolt": "X-Bolt-Hmac-Sha256",
 }
 for name, header in BASE64_OF_BODY.items():
     provider(name, lambda key, body, header=header: {header: b64mac(key, body)})
 provider("greenhouse", lambda key, body: {"Signature": "sha256 " + hexmac(key, body)})
+provider("rutter", lambda key, body: {"X-Rutter-Signature": "sha256=" + b64mac(key, body)})
+provider("clearbit", lambda key, body: {"X-Request-Signature": "sha1=" + hexmac(key, body, digest="sha1")}, key=api_key)
+provider("maxio", lambda key, body: {"X-Chargify-Webhook-Signature-Hmac-Sha-256": hexmac(key, body)},
+         body="id=81&event=signup_success&payload[site][subdomain]=acme&payload[customer][first_name]=Zo%C3%AB",
+         also={"Content-Type": "application/x-www-form-urlencoded"})
 provider("expo", lambda key, body: {"expo-signature": "sha1=" + hexmac(key, body, digest="sha1")})
 provider("autodesk", lambda key, body: {"x-adsk-signature": "sha1hash=" + hexmac(key, body, digest="sha1")},
          also={"x-adsk-delivery-id": UUID})
@@ -498,12 +512,15 @@ LIKE_STRIPE = {
     "moneybird": ("Moneybird-Signature", "t=", "v1=", SECONDS, "."),
     "exa": ("Exa-Signature", "t=", "v1=", SECONDS, "."),
     "fintoc": ("Fintoc-Signature", "t=", "v1=", SECONDS, "."),
+    "go1": ("Go1-Signature", "t=", "v1=", SECONDS, "."),
 }
 for name, (header, at, by, stamp, joint) in LIKE_STRIPE.items():
     def like_stripe(key: bytes, body: bytes, header=header, at=at, by=by, stamp=stamp, joint=joint) -> Headers:
         return {header: f"{at}{stamp},{by}{hexmac(key, stamp + joint, body)}"}
     provider(name, like_stripe, now=NOW)
 provider("airwallex", lambda key, body: {"x-timestamp": MILLISECONDS, "x-signature": hexmac(key, MILLISECONDS, body)}, now=NOW)
+provider("port", lambda key, body: {
+    "X-Port-Timestamp": SECONDS, "X-Port-Signature": "v1," + b64mac(key, f"{SECONDS}.", body)}, now=NOW)
 provider("cashfree", lambda key, body: {
     "x-webhook-timestamp": MILLISECONDS, "x-webhook-signature": b64mac(key, MILLISECONDS, body)}, now=NOW)
 provider("orb", lambda key, body: {
