@@ -233,10 +233,12 @@ impl Encoding {
     pub fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
         let bytes = match self {
             Self::Hex => HEXLOWER_PERMISSIVE.decode(text),
+            // It takes texts joined behind each other, too, with padding between them.
             Self::Base64 => BASE64.decode(text),
             Self::Base64Url => BASE64URL_NOPAD.decode(text),
         };
-        bytes.ok().filter(|bytes| !bytes.is_empty())
+        let canonical = |bytes: &Vec<u8>| self == Self::Hex || self.encode(bytes).as_bytes() == text;
+        bytes.ok().filter(|bytes| !bytes.is_empty() && canonical(bytes))
     }
 }
 
@@ -284,6 +286,8 @@ mod tests {
             (Encoding::Base64, "AB==", false),
             (Encoding::Base64, "A-==", false),
             (Encoding::Base64, "AA==\n", false),
+            (Encoding::Base64, "AA==AA==", false),
+            (Encoding::Base64, "AAA=AAAA", false),
             (Encoding::Base64, "+/+/", true),
             (Encoding::Base64Url, "-_-_", true),
             (Encoding::Base64Url, "+/+/", false),

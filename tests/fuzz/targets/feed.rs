@@ -23,7 +23,8 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let whole = read(usize::MAX);
     for chunk in [1, 7] {
-        assert_eq!(whole, read(chunk));
+        // Of two faults a piece may show another one first.
+        assert_eq!(whole.as_ref().ok(), read(chunk).as_ref().ok());
     }
     if let Ok(list) = whole {
         let mut again = List::default();
