@@ -109,6 +109,7 @@ tools: $(VENV)/.observe $(BROWSER)/.installed $(PROMETHEUS)/.installed $(DEBIAN)
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/bench/Cargo.toml
+	cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --package webhook-guard-native --lib --features panic-for-tests -- -D warnings
 	.ci/wasm clippy
@@ -122,6 +123,7 @@ docs: $(VENV)/.installed ## writes what README and docs/ show of something else:
 fmt: ## formats the Rust files
 	cargo fmt
 	cargo fmt --manifest-path tests/bench/Cargo.toml
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 
 clean: ## removes target/, and nothing of a CARGO_TARGET_DIR elsewhere, which others may use too
 	rm -rf target

@@ -15,7 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
     for (_, encoding) in Encoding::NAMES {
         if let Some(decoded) = encoding.decode(claim) {
             let again = encoding.encode(&decoded);
-            assert!(again.as_bytes().eq_ignore_ascii_case(claim), "{claim:?} is not the only text of {decoded:?}");
+            assert!(
+                again.as_bytes().eq_ignore_ascii_case(claim),
+                "{claim:?} is not the only text of {decoded:?}"
+            );
         }
     }
     let claims = [claim.to_vec(), der_of_scalars(claim).unwrap_or_default()];

@@ -20,5 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(word(&whole), word(&pieces));
     assert_ne!(word(&whole).0, "allow");
     assert_ne!(word(&whole).0, "leave");
-    assert_eq!(CONFIGURATION.policies.held_bytes(), 0, "what was held has been given back, but for what is decided");
+    assert_eq!(
+        CONFIGURATION.policies.held_bytes(),
+        0,
+        "what was held has been given back, but for what is decided"
+    );
 });
