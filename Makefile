@@ -12,8 +12,9 @@ DEBIAN := target/tools/debian
 ETCD   := target/tools/etcd
 BROWSER := target/tools/browser
 PROMETHEUS := target/tools/prometheus
-# Two files of tests at once: most of them wait for an Envoy to start, or to write its log. A file stays with one process.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# So many files of tests at once: most of them wait for an Envoy to start, or to write its log. A file stays with one process.
+FILES := 3
+PARALLEL := -n $(FILES) --dist loadfile --no-loadscope-reorder
 BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)/bench"
 # What it has in common with the programs has been built with them.
 RIG    := build --quiet --profile cli --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)"
