@@ -91,5 +91,5 @@ def test_a_build_that_fails_says_so_and_puts_nothing_in_place(tmp_path):
 def test_the_makefile_builds_in_no_other_way():
     """A `cargo build` of its own would leave what it makes where only the caller's cargo knows."""
     recipes = re.sub(r"^#.*", "", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert len(re.findall(r"\.ci/build target/", recipes)) == 4
+    assert ".ci/build target/" in recipes
     assert not re.findall(r"cargo (?:build|rustc|clean)\b", recipes)
