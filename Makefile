@@ -107,12 +107,13 @@ bench-etcd: wasm native $(VENV)/.installed $(ETCD)/.installed ## what a memory i
 # What the tests need of others, fetched while the builds keep the processors busy.
 tools: $(VENV)/.observe $(BROWSER)/.installed $(PROMETHEUS)/.installed $(DEBIAN)/.installed $(ETCD)/.installed
 
+# Under the profiles of the builds, which have run the packages' build scripts and built their macros for it.
 lint: ## rustfmt, and clippy for the host and for wasm
 	cargo fmt --check
 	cargo fmt --check --manifest-path tests/bench/Cargo.toml
 	cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --package webhook-guard-native --lib --features panic-for-tests -- -D warnings
+	cargo clippy --locked --profile cli --all-targets -- -D warnings
+	cargo clippy --locked --profile cli --package webhook-guard-native --lib --features panic-for-tests -- -D warnings
 	.ci/wasm clippy
 
 docs: $(VENV)/.installed ## writes what README and docs/ show of something else: tables, guides and pictures
