@@ -55,7 +55,7 @@ test-messages: wasm native cli messages-cli $(VENV)/.installed $(BROWSER)/.insta
 test-observe: wasm messages-cli $(VENV)/.observe $(PROMETHEUS)/.installed ## the fleet's schema, queries, rules and dashboard on ClickHouse and Prometheus
 	$(PYTHON) -m pytest tests/observe -q
 
-test-gateways: wasm native $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
+test-gateways: wasm native cli messages-cli $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
 test-matrix: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
@@ -83,8 +83,10 @@ native-panics: # the same with a panic on request, for tests: target/native-pani
 image: wasm ## the module as an OCI image layout: target/image/
 	@.ci/image
 
-dist: image $(CYCLONEDX) ## what a release publishes: module, its SHA-256, SBOM, image: target/dist/
+dist: image $(CYCLONEDX) ## what a release publishes, each with its SBOM, sums and provenance: target/dist/
+	@.ci/released
 	@.ci/dist $(CYCLONEDX)
+	@.ci/sums target/dist
 
 rig: # the load generator and its kin: target/rig/rig
 	@.ci/build target/rig $(RIG) --bin rig

@@ -96,9 +96,10 @@ def test_a_docker_engine_loads_it(image, tmp_path):
 
 
 @needs("skopeo")
-def test_what_pushes_it_reads_the_same_manifest(image, tmp_path):
-    """A copy that keeps every digest is what a push does, but to a folder."""
-    run(tool("skopeo"), "--insecure-policy", "copy", "--preserve-digests", f"oci:{image}:latest", f"dir:{tmp_path}")
+@pytest.mark.parametrize("form", ["oci:{}:latest", "oci-archive:{}.tar:latest"])
+def test_what_pushes_it_reads_the_same_manifest(image, form, tmp_path):
+    """A copy that keeps every digest is what a push does, but to a folder. The workflow of a release pushes the archive."""
+    run(tool("skopeo"), "--insecure-policy", "copy", "--preserve-digests", form.format(image), f"dir:{tmp_path}")
     (descriptor,) = json.loads((image / "index.json").read_text())["manifests"]
     assert f"sha256:{digest((tmp_path / 'manifest.json').read_bytes())}" == descriptor["digest"]
 

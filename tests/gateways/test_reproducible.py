@@ -49,6 +49,20 @@ def test_the_module_does_not_depend_on_where_or_by_whom_it_was_built(tmp_path):
     assert f"sha256 {hashlib.sha256(module).hexdigest()}" in built.stdout
 
 
+def test_cargo_is_shown_one_machine(tmp_path):
+    """The names of crates hang on it; all else is the machine's own rustc."""
+    (tmp_path / "rustc").write_text('#!/bin/sh\nprintf "release: 1\\nhost: aarch64-unknown-linux-gnu\\n%s\\n" "$*"\n')
+    (tmp_path / "rustc").chmod(0o755)
+
+    def said(*arguments: str) -> list[str]:
+        environment = os.environ | {"WEBHOOK_GUARD_RUSTC": str(tmp_path / "rustc")}
+        return subprocess.run([ROOT / ".ci/rustc", *arguments], env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    assert said("-vV") == ["release: 1", "host: x86_64-unknown-linux-gnu", "-vV"]
+    assert said("--print", "a b") == ["release: 1", "host: aarch64-unknown-linux-gnu", "--print a b"]
+    assert '|| export WEBHOOK_GUARD_RUSTC="$rustc" RUSTC="$(pwd -P)/.ci/rustc"' in (ROOT / ".ci/wasm").read_text()
+
+
 def test_the_module_uses_the_vector_instructions(tmp_path):
     """The opcode of simd128 (0xfd) in front of i32x4.add (174 in two bytes of LEB128), which SHA-256 cannot do without."""
     assert find_module().read_bytes().count(b"\xfd\xae\x01") > 100
