@@ -8,6 +8,8 @@ export GUARD
 VENV   := target/venv
 PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
+DENY   := target/tools/bin/cargo-deny
+LLVM_COV := target/tools/bin/cargo-llvm-cov
 DEBIAN := target/tools/debian
 ETCD   := target/tools/etcd
 BROWSER := target/tools/browser
@@ -20,7 +22,7 @@ BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.tom
 RIG    := build --quiet --profile cli --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)"
 
 .PHONY: help docs demo messages cli messages-cli rig test test-built test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
-	wasm native native-panics tools fuzz bench bench-etcd lint fmt clean
+	wasm native native-panics tools fuzz bench bench-etcd supply-chain coverage lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +108,12 @@ bench-etcd: wasm native $(VENV)/.installed $(ETCD)/.installed ## what a memory i
 	@.ci/build target/rig $(BENCH) --bin rig
 	@$(PYTHON) tests/bench/etcd.py
 
+supply-chain: $(DENY) ## licences, duplicates and origin of the packages of others, and what is known against them
+	@.ci/supply-chain $(DENY)
+
+coverage: $(LLVM_COV) ## which lines of the core its tests reach, and which they do not
+	@.ci/coverage $(LLVM_COV)
+
 # What the tests need of others, fetched while the builds keep the processors busy.
 tools: $(VENV)/.observe $(BROWSER)/.installed $(PROMETHEUS)/.installed $(DEBIAN)/.installed $(ETCD)/.installed
 
@@ -144,6 +152,12 @@ $(VENV)/.installed: tests/requirements.txt $(VENV)/.demo
 
 $(CYCLONEDX):
 	cargo install --quiet --locked --version 0.5.9 --root target/tools cargo-cyclonedx
+
+$(DENY):
+	cargo install --quiet --locked --version 0.20.2 --root target/tools cargo-deny
+
+$(LLVM_COV):
+	cargo install --quiet --locked --version 0.9.1 --root target/tools cargo-llvm-cov
 
 $(PROMETHEUS)/.installed: .ci/prometheus
 	@.ci/prometheus $(PROMETHEUS)

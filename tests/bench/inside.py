@@ -1,16 +1,21 @@
 """What `make bench` tells of webhook-guard alone: its host calls, its core in two engines, its memory under slow senders.
 
-Responsible for these three readings, each off the real thing: Envoy's trace, Envoy's V8, the process' map of memory.
+Responsible for these readings, each off the real thing: Envoy's trace, Envoy's V8, the process' map of memory.
 """
 
 import re
 import socket
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
 import contenders
 from harness.envoy import Envoy
 from harness.rig import Load, Rig
+
+
+# dudect's: of that |t| and more the two classes of values take different times.
+TELLS = 4.5
 
 
 def table(head: list[str], rows: list[list[str]]) -> None:
@@ -46,6 +51,21 @@ def core(module: Path) -> list[list[str]]:
         rows.append([group if group != last else "", name, f"{float(nanoseconds):.0f}", f"{in_v8[group, name]:.0f}"])
         last = group
     return rows
+
+
+def timing(module: Path) -> tuple[list[list[str]], bool]:
+    """|t| of each comparison, natively and in the V8 of this Envoy; and whether just those tell something that should."""
+    with Rig("timing") as native:
+        texts = [native.process.stdout.read()]
+    with Envoy(contenders.bootstrap([contenders.wasm(module, "", name="timing")], {"upstream": 1})) as envoy:
+        with urllib.request.urlopen(f"http://127.0.0.1:{envoy.port}/", timeout=600) as reply:
+            texts.append(reply.read().decode())
+    rows: dict[str, list[str]] = {}
+    is_right = True
+    for what, should, t in (line.split("\t") for text in texts for line in text.splitlines()):
+        rows.setdefault(what, []).append(t)
+        is_right &= (float(t) >= TELLS) == bool(should)
+    return [[what, *ts] for what, ts in rows.items()], is_right
 
 
 def held() -> list[list[str]]:

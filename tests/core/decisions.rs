@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use webhook_guard_core::config;
-use webhook_guard_core::decision::{Decision, Reason, Verdict};
+use webhook_guard_core::decision::{Decision, Level, Reason, Verdict};
 use webhook_guard_core::feed::Lists;
 use webhook_guard_core::policy::{AfterHeaders, BodyCheck, PolicySet};
-use webhook_guard_core::request::{ClientCertificate, Millis};
+use webhook_guard_core::request::{CertificateAttribute, ClientCertificate, Millis};
 
 const DIGESTS: [(&str, &str); 4] = [
     ("SIG1", "2c28d2e6159b2a07689b4362742cb13bf49f6533f2ae8def4ed5143f0d46be6d"),
@@ -1930,4 +1930,85 @@ fn what_is_held_is_bounded_and_given_back() {
     drop(held);
     assert_eq!(policies.held_bytes(), 0);
     assert_eq!(codes(delivery.judge(&policies, Framing::Undeclared, 1).1.as_ref()), ("allow", "ok"));
+}
+
+#[test]
+fn a_decision_is_told_by_its_reason_and_never_by_a_secret() {
+    let policies = policies(&single(&json!({"require": {"source_ip": source(), "token": token()}})));
+    let allowed = "POST /hooks | @source: 192.0.2.1:443 | x-token: token-0123456789";
+    let refused = "POST /hooks | @source: 192.0.2.1:443 | x-token: token-0123456788";
+    let unknown = "POST /hooks | @route: unknown";
+    for (row, state, line, details) in [
+        (
+            allowed,
+            "allow ok single - - token path:pass,source_ip:pass,token:pass,signature:skip -",
+            None,
+            "webhook_guard{ok}",
+        ),
+        (
+            refused,
+            "deny token_mismatch single - - - path:pass,source_ip:pass,token:fail,signature:skip -",
+            Some((Level::Info, "verdict=deny reason=token_mismatch policy=single request_id=7")),
+            "webhook_guard{token_mismatch}",
+        ),
+        (
+            unknown,
+            "deny policy_unknown - - - - path:fail,source_ip:skip,token:skip,signature:skip -",
+            Some((Level::Error, "verdict=deny reason=policy_unknown policy=- request_id=7")),
+            "webhook_guard{policy_unknown}",
+        ),
+    ] {
+        let decision = decision(&policies, row).unwrap();
+        let told: Vec<String> = decision
+            .filter_state()
+            .into_iter()
+            .map(|(_, value)| value.unwrap_or("-".into()).into())
+            .collect();
+        assert_eq!(told.join(" "), state, "{row}");
+        let log = decision.log_line("7");
+        assert_eq!(log.as_ref().map(|(level, text)| (*level, text.as_str())), line, "{row}");
+        assert_eq!(decision.details(), details, "{row}");
+    }
+    let lines: Vec<String> = decision(&policies, refused).unwrap().check_lines("7").collect();
+    let line = |check: &str| format!("check {check} policy=single request_id=7");
+    assert_eq!(lines, ["path:pass", "source_ip:pass", "token:fail", "signature:skip"].map(line));
+}
+
+#[test]
+fn the_host_is_asked_only_for_what_a_policy_looks_at() {
+    for (require, source_ip, client_certificate) in [
+        (json!({"source_ip": source()}), true, false),
+        (json!({"client_certificate": certificate()}), false, true),
+        (json!({"token": token()}), false, false),
+        (json!({"any_of": [{"token": token()}, {"source_ip": source()}]}), true, false),
+    ] {
+        let policies = policies(&single(&json!({"require": require})));
+        assert_eq!(policies.needs_source(), source_ip, "{require}");
+        assert_eq!(policies.needs_client_certificate(), client_certificate, "{require}");
+        assert!(!policies.remembers(), "{require}");
+    }
+}
+
+#[test]
+fn a_certificate_is_told_by_its_digest_and_a_host_that_fails_is_not_one_without() {
+    let read = |digest: Option<&str>| {
+        ClientCertificate::read(|attribute| {
+            Ok::<_, ()>(match attribute {
+                CertificateAttribute::Sha256 => digest.map(Into::into),
+                CertificateAttribute::Subject => Some(b"CN=hooks".to_vec()),
+                CertificateAttribute::Dns => None,
+                CertificateAttribute::Uri => Some(b"spiffe://hooks".to_vec()),
+            })
+        })
+    };
+    assert_eq!(read(None), Ok(None));
+    assert_eq!(read(Some("")), Ok(None));
+    let certificate = ClientCertificate {
+        sha256: b"00".to_vec(),
+        subject: b"CN=hooks".to_vec(),
+        dns: Vec::new(),
+        uri: b"spiffe://hooks".to_vec(),
+    };
+    assert_eq!(read(Some("00")), Ok(Some(certificate)));
+    assert_eq!(ClientCertificate::read(|_| Err("failed")), Err("failed"));
 }

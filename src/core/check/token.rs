@@ -339,4 +339,34 @@ mod tests {
             assert_eq!(check.finish(token, Millis(0)).map(|_| ()), verdict, "{entries:?}");
         }
     }
+
+    #[test]
+    fn a_token_in_a_body_is_missing_or_ambiguous_as_elsewhere() {
+        let (missing, ambiguous) = (Err(Reason::TokenMissing), Err(Reason::TokenAmbiguous));
+        let headers = Headers::from_pairs([]);
+        let facts = Facts {
+            headers: &headers,
+            source: None,
+            client_certificate: None,
+            route_policy: None,
+            now: Millis(0),
+            ends_with_headers: false,
+        };
+        for (path, body, verdict) in [
+            ("/token", r#"{"token":"s3cret"}"#, Ok(())),
+            ("/token", r#"{"token":"other"}"#, Err(Reason::TokenMismatch)),
+            ("/token", r#"{"other":"s3cret"}"#, missing),
+            ("/token", "", missing),
+            ("/token", r#"{"token":"s3cret","token":"s3cret"}"#, ambiguous),
+            ("/value/*/token", r#"{"value":[{"token":"s3cret"}]}"#, Ok(())),
+            ("/value/*/token", r#"{"value":[{"token":"s3cret"},{}]}"#, missing),
+            ("/value/*/token", r#"{"value":[{"token":"s3cret","token":"s3cret"}]}"#, ambiguous),
+        ] {
+            let value = Fingerprint::of(b"s3cret");
+            let secrets = vec![Secret { id: None, validity: Validity::default(), value }];
+            let place = TokenPlace::Json(crate::signature::json_pointer::pointer(path).unwrap());
+            let check = TokenCheck { place, secrets };
+            assert_eq!(check.judge_whole(&facts, body.as_bytes()).map(|_| ()), verdict, "{path} {body}");
+        }
+    }
 }

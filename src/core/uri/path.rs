@@ -375,4 +375,17 @@ mod tests {
             assert!(!is_plain(path.as_bytes()), "{path}");
         }
     }
+
+    #[test]
+    fn letters_that_another_system_takes_for_ascii_are_seen_through() {
+        for (path, seen) in [
+            ("/hook%C5%BF/v1", "/hooks/v1"),
+            ("/%E2%84%AA", "/k"),
+            ("/%C4%B0", "/i"),
+            ("/%C4%B1", "/i"),
+            ("/%EF%BD%81", "/a"),
+        ] {
+            assert!(any_reading(path.as_bytes(), |reading| reading == seen.as_bytes()), "{path}");
+        }
+    }
 }

@@ -1,3 +1,4 @@
-//! What the rig and the filter `core` have in common.
+//! What the rig and the filters `core` and `timing` have in common.
 
 pub mod core;
+pub mod timing;

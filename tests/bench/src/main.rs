@@ -7,7 +7,7 @@ mod wire;
 
 use std::env;
 use std::process::ExitCode;
-use webhook_guard_bench::core;
+use webhook_guard_bench::{core, timing};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -17,8 +17,9 @@ fn main() -> ExitCode {
         ["authz", secret] => authz::serve(secret.as_bytes()),
         ["load"] => load::obey(),
         ["core"] => core::run(&mut |group, name, nanoseconds| println!("{group}\t{name}\t{nanoseconds}")),
+        ["timing"] => timing::rows().iter().for_each(|row| print!("{row}")),
         _ => {
-            eprintln!("rig upstream | rig authz SECRET | rig load | rig core");
+            eprintln!("rig upstream | rig authz SECRET | rig load | rig core | rig timing");
             return ExitCode::FAILURE;
         }
     }
