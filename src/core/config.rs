@@ -80,10 +80,15 @@ struct SigningKey {
 }
 
 impl Reader<'_> {
-    /// Whether the policy governs single paths only.
+    /// Whether the policy governs single paths only, of which none is the beginning of another.
     fn has_exact_paths(&self) -> bool {
-        let is_exact = |path: &PathPattern| matches!(path, PathPattern::Exact(_));
-        self.rule.as_ref().is_some_and(|rule| rule.paths.iter().all(is_exact))
+        let Some(rule) = &self.rule else { return false };
+        let is_longer =
+            |path: &PathPattern, other: &PathPattern| path != other && other.text().starts_with(path.text());
+        let is_such = |path: &PathPattern| {
+            matches!(path, PathPattern::Exact(_)) && !rule.paths.iter().any(|other| is_longer(path, other))
+        };
+        rule.paths.iter().all(is_such)
     }
 
     /// Whether the policy governs a path. One that only a route names may govern any but the root.

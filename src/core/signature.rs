@@ -56,7 +56,7 @@ pub struct SignatureCheck {
     pub fetched: Option<FetchedKeys>,
     /// The URL as the provider knows it, for schemes that sign it.
     pub public_url: Option<PublicUrl>,
-    /// Whether the policy governs single paths only.
+    /// Whether the policy governs single paths only, of which none is the beginning of another.
     pub has_exact_paths: bool,
     /// What names a delivery, where it is to be remembered.
     pub names: Option<Names>,

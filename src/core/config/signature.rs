@@ -142,7 +142,7 @@ fn signature_check(
     }
     let signs_url = scheme.covers_url();
     let public_url = match (object.get("public_url"), signs_url) {
-        (Some(node), true) => Some(public_url(&node, scheme.signed.url_touches_body(), reader)?),
+        (Some(node), true) => Some(public_url(&node, scheme.signed.url_touches(), reader)?),
         // A sender may cover more than it must.
         (Some(node), false) if scheme.message.is_some() => Some(public_url(&node, false, reader)?),
         (Some(node), false) => return Err(node.error(Wrong::Rule("the scheme does not sign the URL"))),
@@ -155,6 +155,11 @@ fn signature_check(
         (None, false) => None,
     };
     let has_exact_paths = reader.has_exact_paths();
+    if let Some(node) = object.get("scheme").filter(|_| scheme.signed.path_touches() && !has_exact_paths) {
+        let complaint = "has `{path}` in `signed` beside a header, the id or `{form}`: all paths of the policy must be exact, \
+                         and none may begin with another, since a piece of one could be moved into the other";
+        return Err(node.error(Wrong::Rule(complaint)));
+    }
     Ok(SignatureCheck { scheme, secrets, fetched, public_url, has_exact_paths, names: None })
 }
 
@@ -185,12 +190,20 @@ fn public_url(node: &Node<'_>, is_pinned: bool, reader: &Reader<'_>) -> Result<P
         return Ok(free);
     }
     if free.is_whole_for(|path| reader.governs(path)) {
+        let is_part =
+            |one: &str, other: &str| one != other && (one.starts_with(other) || one.ends_with(other));
+        if urls.iter().any(|one| urls.iter().any(|other| is_part(one, other))) {
+            let complaint = "has a URL that begins or ends with another one: where the URL touches another part of `signed`, a \
+                             delivery for the longer would be one for the shorter as well; give each a policy and a secret \
+                             of its own";
+            return Err(node.error(Wrong::Rule(complaint)));
+        }
         return Ok(PublicUrl::new(urls, UrlForm::PinnedWhole));
     }
     if urls.len() > 1 || !reader.has_exact_paths() {
         let complaint = "must be the whole URL, or a list of them, as entered at the sender (a base will do where all \
-                         paths of the policy are exact): where the URL touches the body in `signed`, a piece of one \
-                         could be moved into the other";
+                         paths of the policy are exact, and none begins with another): where the URL touches another part \
+                         of `signed`, a piece of one could be moved into the other";
         return Err(node.error(Wrong::Rule(complaint)));
     }
     Ok(PublicUrl::new(urls, UrlForm::PinnedBase))

@@ -16,11 +16,11 @@ pub struct PublicUrl {
     form: Form,
 }
 
-/// How the URLs are meant. Where the URL touches the body in what is signed, a piece of one could be moved into the
+/// How the URLs are meant. Where the URL touches another part of what is signed, a piece of one could be moved into the
 /// other, so the request's URL must be one that was written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The URL does not touch the body: a base, or whole URLs.
+    /// The URL touches nothing: a base, or whole URLs.
     Free,
     /// It does, and the policy governs single paths: a base, for requests without a query.
     PinnedBase,

@@ -335,8 +335,11 @@ fn template(node: &Node<'_>) -> Result<SignedContent, ConfigError> {
         TemplateError::TouchesDigest => {
             Wrong::Rule("has a placeholder beside `{body_sha256}` or `{body_crc32}`: put a text between them")
         }
-        TemplateError::HeaderBesideForm => Wrong::Rule(
-            "has a header beside `{form}`: nothing would show where one ends; put a text between them",
+        TemplateError::BesideForm => Wrong::Rule(
+            "has a header or the id beside `{form}`: nothing would show where one ends; put a text between them",
+        ),
+        TemplateError::NothingBetween => Wrong::Rule(
+            "has a header or the id beside another one: nothing would show where one ends; put a text between them",
         ),
         TemplateError::SignsNothing => Wrong::Rule("has neither `{body}` nor the URL: it would sign nothing"),
         TemplateError::Unknown(name) => Wrong::Value(format!("{{{name}}}"), "is not a placeholder"),

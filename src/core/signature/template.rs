@@ -75,8 +75,10 @@ pub enum TemplateError {
     TouchesDigest,
     /// Neither the body nor the URL is signed: such a signature fits any request.
     SignsNothing,
-    /// A header beside `{form}`: nothing would show where one ends.
-    HeaderBesideForm,
+    /// A header or id beside `{form}`: nothing would show where one ends.
+    BesideForm,
+    /// A header or id beside another one, likewise.
+    NothingBetween,
     /// A placeholder that there is none of.
     Unknown(String),
 }
@@ -139,9 +141,11 @@ impl SignedContent {
             rest = after;
         }
         let at_seam = [template.before.last(), template.after.first()];
-        let is_header = |part: Option<&Part>| matches!(part, Some(Part::Header(_)));
-        if template.body == Body::Form && at_seam.into_iter().any(is_header) {
-            return Err(TemplateError::HeaderBesideForm);
+        if template.body == Body::Form && at_seam.into_iter().flatten().any(is_open) {
+            return Err(TemplateError::BesideForm);
+        }
+        if template.touch(is_open, is_open) {
+            return Err(TemplateError::NothingBetween);
         }
         if matches!(template.body, Body::Digest | Body::Crc32)
             && at_seam.into_iter().flatten().any(|part| !matches!(part, Part::Literal(_)))
@@ -189,11 +193,36 @@ impl SignedContent {
         self.parts().any(|one| one == part)
     }
 
-    /// Whether the URL touches the body: a parameter could be moved from one into the other.
+    /// Whether the URL touches the body, a header or the id: a piece, such as a parameter, could be moved from one into the
+    /// other.
     #[must_use]
-    pub fn url_touches_body(&self) -> bool {
-        let at_seam = [self.before.last(), self.after.first()];
-        self.body != Body::Unsigned && at_seam.contains(&Some(&Part::Url))
+    pub fn url_touches(&self) -> bool {
+        self.is_at_seam(&Part::Url)
+            || self.is_located_beside_form(&Part::UrlNoQuery)
+            || self.touch(is_open, |part| matches!(part, Part::Url | Part::UrlNoQuery))
+    }
+
+    /// Whether the path touches a header, the id or a form, likewise. Of another body the byte at the seam is looked at.
+    #[must_use]
+    pub fn path_touches(&self) -> bool {
+        self.is_located_beside_form(&Part::Path) || self.touch(is_open, |part| *part == Part::Path)
+    }
+
+    fn is_located_beside_form(&self, part: &Part) -> bool {
+        self.body == Body::Form && self.is_at_seam(part)
+    }
+
+    fn is_at_seam(&self, part: &Part) -> bool {
+        self.body != Body::Unsigned && [self.before.last(), self.after.first()].contains(&Some(part))
+    }
+
+    /// Whether a part of one kind stands beside one of the other.
+    fn touch(&self, is_one: impl Fn(&Part) -> bool, is_other: impl Fn(&Part) -> bool) -> bool {
+        let mut pairs = self.before.windows(2).chain(self.after.windows(2));
+        pairs.any(|pair| match pair {
+            [left, right] => is_one(left) && is_other(right) || is_one(right) && is_other(left),
+            _ => false,
+        })
     }
 
     /// Whether a stranger who has seen one digest can compute that of a longer content without the secret (length
@@ -301,6 +330,11 @@ impl Alphabet {
             Self::Path => is_of_a_url(&byte) && byte != b'?',
         }
     }
+}
+
+/// Whether a part can be longer or shorter, and nothing in it shows where it ends.
+const fn is_open(part: &Part) -> bool {
+    matches!(part, Part::Header(_) | Part::Id)
 }
 
 fn placeholder(name: &str) -> Result<Part, TemplateError> {
@@ -530,7 +564,10 @@ mod tests {
             ("{body_sha256}{header:x-a}", TemplateError::TouchesDigest),
             ("{body_crc32}{header:x-a}", TemplateError::TouchesDigest),
             ("{body_crc32}|{body}", TemplateError::TwoBodies),
-            ("{form}{header:x-a}", TemplateError::HeaderBesideForm),
+            ("{form}{header:x-a}", TemplateError::BesideForm),
+            ("{id}{form}", TemplateError::BesideForm),
+            ("{id}{header:x-a}{body}", TemplateError::NothingBetween),
+            ("{body}.{header:x-a}{header:x-b}", TemplateError::NothingBetween),
             ("{body", TemplateError::Unbalanced),
             ("body}", TemplateError::Unbalanced),
             ("{body}{", TemplateError::Unbalanced),

@@ -49,7 +49,12 @@ impl Unit {
                 let text = std::str::from_utf8(text).ok()?;
                 let scalr = text.strip_suffix(" UTC").and_then(|rest| rest.split_once(' '));
                 let own = scalr.map(|(day, rest)| format!("{day}, {rest} GMT"));
-                let date = httpdate::parse_http_date(own.as_deref().unwrap_or(text)).ok()?;
+                let text = own.as_deref().unwrap_or(text);
+                // The parser takes blanks around a date, too, and then one body and date could be cut into others.
+                if text.trim() != text {
+                    return None;
+                }
+                let date = httpdate::parse_http_date(text).ok()?;
                 i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?
             }
         };
@@ -236,6 +241,8 @@ mod tests {
             (Unit::HttpDate, "Tue 14 Nov 2023 22:13:20 UTC", Ok(())),
             (Unit::HttpDate, "Tue 14 Nov 2023 22:08:19 UTC", stale),
             (Unit::HttpDate, "Tue, 14 Nov 2023 22:13:20 UTC", malformed),
+            (Unit::HttpDate, " Tue, 14 Nov 2023 22:13:20 GMT", malformed),
+            (Unit::HttpDate, "Tue, 14 Nov 2023 22:13:20 GMT\u{b}", malformed),
             (Unit::HttpDate, "yesterday", malformed),
         ] {
             assert_eq!(judge(unit, text, now), verdict, "{unit:?} {text}");

@@ -67,19 +67,20 @@ pub fn any_reading(path: &[u8], mut is_such: impl FnMut(&[u8]) -> bool) -> bool 
     }
     // Each with the most decodes that were left when it was found.
     let mut seen = BTreeMap::<Vec<u8>, u8>::new();
-    let mut open = vec![(path.to_ascii_lowercase(), DECODES)];
+    // Its case is folded last: of an overlong form the decoder may see six bits only, which differ in `I` and `i`.
+    let mut open = vec![(path.to_vec(), DECODES)];
     while let Some((reading, decodes)) = open.pop() {
         match seen.get(&reading) {
             Some(left) if *left >= decodes => continue,
             Some(_) => {}
-            None if seen.len() >= MAX_READINGS || is_such(&reading) => return true,
+            None if seen.len() >= MAX_READINGS || is_such(&reading.to_ascii_lowercase()) => return true,
             None => {}
         }
         open.extend(STEPS.iter().filter_map(|step| step(&reading)).map(|next| (next, decodes)));
         if let Some(left) = decodes.checked_sub(1)
             && let Cow::Owned(decoded) = decode(&reading)
         {
-            open.push((decoded.to_ascii_lowercase(), left));
+            open.push((decoded, left));
         }
         seen.insert(reading, decodes);
     }
@@ -190,10 +191,11 @@ fn decode_code_points(path: &[u8]) -> Option<Vec<u8>> {
     let mut rest = path;
     let mut decoded = Vec::with_capacity(path.len());
     while let Some((byte, behind)) = rest.split_first() {
-        let digits = rest.strip_prefix(b"%u").and_then(|digits| digits.split_at_checked(4));
+        let digits = rest.strip_prefix(b"%u").or_else(|| rest.strip_prefix(b"%U"));
+        let digits = digits.and_then(|digits| digits.split_at_checked(4));
         let code_point = digits.and_then(|(digits, behind)| Some((char::from_u32(number(digits)?)?, behind)));
         if let Some((one, behind)) = code_point {
-            decoded.extend(one.encode_utf8(&mut [0; 4]).bytes().map(|byte| byte.to_ascii_lowercase()));
+            decoded.extend(one.encode_utf8(&mut [0; 4]).bytes());
             rest = behind;
         } else {
             decoded.push(*byte);
@@ -218,7 +220,7 @@ fn ascii_forms(path: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(path.len());
     while let Some((byte, behind)) = rest.split_first() {
         let (form, behind) = overlong(rest).or_else(|| other_form(rest)).unwrap_or((*byte, behind));
-        plain.push(form.to_ascii_lowercase());
+        plain.push(form);
         rest = behind;
     }
     (plain.len() < path.len()).then_some(plain)
@@ -333,6 +335,9 @@ mod tests {
             ("/x/.../hooks/v1", true),
             ("/hooks%c0%afv1", true),
             ("/hooks%c0%2fv1", true),
+            ("/hooks/v1%c0I", true),
+            ("/hooks%c0Ov1", false),
+            ("/hooks%U002Fv1", true),
             ("/hooks%f8%80%80%80%afv1", true),
             ("/hooks%e0%80v1", false),
             ("/hooks%e2%82%acv1", false),

@@ -1,5 +1,7 @@
 //! What the targets have in common: a configuration with every mechanism, and a request that is read from bytes.
 
+pub mod sender;
+
 use std::ops::ControlFlow;
 use webhook_guard_core::config::{self, Configuration};
 use webhook_guard_core::decision::Decision;
@@ -45,33 +47,52 @@ impl<'b> Request<'b> {
     /// What is decided about it, whole or in its pieces; nothing where it is left alone.
     #[must_use]
     pub fn judge(&self, configuration: &Configuration, is_whole: bool) -> Option<Decision> {
-        let headers = Headers::from_pairs(self.pairs.iter().copied());
-        let facts = Facts {
-            headers: &headers,
-            source: Some(b"192.0.2.1:4711"),
-            client_certificate: None,
-            route_policy: None,
-            now: NOW,
-            ends_with_headers: false,
-        };
-        let chunk = if is_whole { usize::MAX } else { self.chunk };
-        match configuration.policies.open(&facts, &Lists::new(&configuration.feeds)).step {
-            AfterHeaders::Leave => None,
-            AfterHeaders::Settled(decision) => Some(decision),
-            AfterHeaders::AwaitBody(check) => {
-                let read = self.body.chunks(chunk).try_fold(check, BodyCheck::update);
-                let closed = match read {
-                    ControlFlow::Break(decision) => return Some(decision),
-                    ControlFlow::Continue(check) => check.close(),
-                };
-                Some(match closed {
-                    ControlFlow::Break(decision) => decision,
-                    ControlFlow::Continue(check) => {
-                        let body = check.needs_body().then(|| self.body.to_vec());
-                        check.finish(End { now: NOW, body })
-                    }
-                })
-            }
+        judge(configuration, &self.pairs, self.body, if is_whole { usize::MAX } else { self.chunk })
+    }
+}
+
+/// What is decided about a request whose body comes in such pieces; nothing where it is left alone.
+#[must_use]
+pub fn judge(
+    configuration: &Configuration,
+    pairs: &[(&[u8], &[u8])],
+    body: &[u8],
+    chunk: usize,
+) -> Option<Decision> {
+    let headers = Headers::from_pairs(pairs.iter().copied());
+    let facts = Facts {
+        headers: &headers,
+        source: Some(b"192.0.2.1:4711"),
+        client_certificate: None,
+        route_policy: None,
+        now: NOW,
+        ends_with_headers: false,
+    };
+    match configuration.policies.open(&facts, &Lists::new(&configuration.feeds)).step {
+        AfterHeaders::Leave => None,
+        AfterHeaders::Settled(decision) => Some(decision),
+        AfterHeaders::AwaitBody(check) => {
+            let read = body.chunks(chunk).try_fold(check, BodyCheck::update);
+            let closed = match read {
+                ControlFlow::Break(decision) => return Some(decision),
+                ControlFlow::Continue(check) => check.close(),
+            };
+            Some(match closed {
+                ControlFlow::Break(decision) => decision,
+                ControlFlow::Continue(check) => {
+                    let body = check.needs_body().then(|| body.to_vec());
+                    check.finish(End { now: NOW, body })
+                }
+            })
         }
+    }
+}
+
+/// The words for a verdict and its reason.
+#[must_use]
+pub fn words(decision: Option<&Decision>) -> (&'static str, &'static str) {
+    match decision {
+        Some(decision) => (decision.verdict.code(), decision.verdict.reason_code()),
+        None => ("leave", "-"),
     }
 }

@@ -6,17 +6,14 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use webhook_guard_core::config::Configuration;
 use webhook_guard_core::decision::Decision;
-use webhook_guard_fuzz::{Request, configuration};
+use webhook_guard_fuzz::{Request, configuration, words};
 
 static CONFIGURATION: LazyLock<Configuration> = LazyLock::new(configuration);
 
 fuzz_target!(|bytes: &[u8]| {
     let request = Request::read(bytes);
     let [whole, pieces] = [true, false].map(|is_whole| request.judge(&CONFIGURATION, is_whole));
-    let word = |decision: &Option<Decision>| match decision {
-        Some(decision) => (decision.verdict.code(), decision.verdict.reason_code()),
-        None => ("leave", "-"),
-    };
+    let word = |decision: &Option<Decision>| words(decision.as_ref());
     assert_eq!(word(&whole), word(&pieces));
     assert_ne!(word(&whole).0, "allow");
     assert_ne!(word(&whole).0, "leave");
