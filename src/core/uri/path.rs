@@ -335,6 +335,8 @@ mod tests {
             ("/hooks%c0%2fv1", true),
             ("/hooks%f8%80%80%80%afv1", true),
             ("/hooks%e0%80v1", false),
+            ("/hook%c5%bf/v1", true),
+            ("/hoo%c5%bfs/v1", false),
             ("/hooks%e2%82%acv1", false),
             ("/hooks%u002fv1", true),
             ("/hooks%ud800v1", false),
@@ -347,7 +349,18 @@ mod tests {
         ] {
             assert_eq!(any_reading(path.as_bytes(), |reading| reading == b"/hooks/v1"), found, "{path}");
         }
-        assert!(any_reading(&[b'/'; MAX_LENGTH + 1], |_| false), "too long to look through");
+        // Of a longer sequence all bytes are marked as such: this would be a `!`.
+        assert!(!any_reading(b"/%e0@a", |reading| reading == b"/!"));
+        // The sign of the Kelvin for a `k`.
+        assert!(any_reading(b"/hoo%e2%84%aas/v1", |reading| reading == b"/hooks/v1"));
+        for (length, is_too_long) in [(MAX_LENGTH, false), (MAX_LENGTH + 1, true), (MAX_LENGTH + 2, true)] {
+            let long = format!("/{}", "a".repeat(length - 1));
+            assert_eq!(
+                any_reading(long.as_bytes(), |_| false),
+                is_too_long,
+                "{length}: too long to look through"
+            );
+        }
         assert_eq!(readings(&[b'/'; MAX_LENGTH + 1]), None);
         let many = "/x;y/%252e%2e//%255c%3b%20./%u002f%c0%af%3f/../+/%00/".repeat(9);
         assert_eq!(readings(many.as_bytes()), None, "too many to look through");
