@@ -389,6 +389,7 @@ mod tests {
                 *shard = change.shard.unwrap();
             }
             assert_eq!(forgotten, 0, "{deliveries}");
+            assert_eq!(layout.capacity(), deliveries.min(64), "{deliveries}");
             assert!(layout.most_bytes() <= 96 * deliveries.max(2), "{deliveries}: {}", layout.most_bytes());
         }
     }

@@ -1262,6 +1262,18 @@ fn policies_that_share_a_path_for_other_methods_are_one_owner() {
             ("PATCH /hooks/x/%252e%252e/%252e%252e/y", "deny", "path_malformed"),
         ],
     );
+    // Of a reading that several govern, those count that are for the method.
+    let within = policy("within", "GET", json!([{"prefix": "/a"}, "/a/b"]), json!("nothing"));
+    let configuration =
+        json!({"policies": [within, policy("beside", "POST", json!("/a/b"), json!("nothing"))]});
+    check(
+        &configuration,
+        &[
+            ("GET /a/%62", "allow", "ok"),
+            ("POST /a/%62", "deny", "path_malformed"),
+            ("PATCH /a/%62", "deny", "path_malformed"),
+        ],
+    );
 }
 
 #[test]

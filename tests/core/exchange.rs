@@ -87,6 +87,7 @@ fn a_held_request_goes_on_when_its_body_has_been_judged() {
     assert_eq!(said(&host.exchange.body(b"}")), "pause -");
     assert_eq!(host.exchange.received(), 2);
     let record = host.exchange.record().unwrap();
+    assert_eq!(record.provider.as_deref(), Some("github"), "whose delivery it would be");
     assert_eq!(
         (record.policy.as_deref(), record.checks().as_str()),
         (Some("signed"), "path:pass,source_ip:skip,token:skip,signature:skip")

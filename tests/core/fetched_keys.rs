@@ -209,6 +209,11 @@ fn what_is_no_message_of_the_topic_is_refused() {
             notification(json!({"Timestamp": "2023-11-14T22:08:20.000Z"})).to_string(),
             "ok",
         ),
+        (
+            "as far ahead as may be",
+            notification(json!({"Timestamp": "2023-11-14T22:14:20.000Z"})).to_string(),
+            "ok",
+        ),
         ("an end", message("UnsubscribeConfirmation", &json!({})).to_string(), "ok"),
         ("a question that is not answered", question(json!({})), "ok"),
         ("another message", forged(&json!({"Message": "x"})).to_string(), "signature_mismatch"),
