@@ -993,7 +993,7 @@ fn one_policy_in_report_mode_does_not_open_a_method_that_another_closes() {
     };
     let enforced = json!({"name": "enforced", "match": {"path": "/hooks"}, "require": signature("github")});
     check(&reported(&[]), &[("GET /hooks", "report", "handshake_refused")]);
-    let decision = decision(&policies(&reported(&[enforced.clone()])), "PATCH /hooks").unwrap();
+    let decision = decision(&policies(&reported(std::slice::from_ref(&enforced))), "PATCH /hooks").unwrap();
     assert_eq!(decision.record.policy.as_deref(), Some("enforced"));
     assert_eq!(status(Some(&decision)), (405, "POST PUT".to_owned()));
     check(

@@ -8,7 +8,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
     reason = "a broken row must fail the test loudly"
 )]
 
@@ -92,14 +91,17 @@ fn fetched(
     body: &str,
     now: Millis,
 ) -> Result<Arc<List>, Fault> {
-    let mut intake = Intake::of(&configuration.feeds[0], last, Some(path), Some(body.len()))?;
+    let mut intake = Intake::of(configuration.feeds.last().unwrap(), last, Some(path), Some(body.len()))?;
     intake.update(body.as_bytes())?;
     intake.finish(now).map(Arc::new)
 }
 
 fn lists(configuration: &Configuration, path: &str, body: &str) -> Lists {
     let mut lists = Lists::new(&configuration.feeds);
-    lists.take(0, fetched(configuration, path, None, body, NOW).unwrap());
+    lists.take(
+        configuration.feeds.len().saturating_sub(1),
+        fetched(configuration, path, None, body, NOW).unwrap(),
+    );
     lists
 }
 
@@ -120,7 +122,10 @@ fn sns(algorithm: &str, more: &Value) -> Configuration {
         json!({"scheme": {"algorithm": algorithm, "sns": {}}, "keys": {"feed": "sns"}, "topics": [TOPIC]});
     let mut policy = json!({"name": "sns", "match": {"path": "/"}, "require": {"signature": signature}});
     policy.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    parsed(&json!({"feeds": {"sns": feed}, "policies": [policy]}))
+    // Its feed is the second: a wish says which.
+    let list = json!({"cluster": "feeds", "authority": HOST, "path": "/list", "lines": true});
+    let other = json!({"name": "other", "match": {"path": "/other"}, "require": {"source_ip": {"allow": [{"feed": "list"}]}}});
+    parsed(&json!({"feeds": {"list": list, "sns": feed}, "policies": [policy, other]}))
 }
 
 /// A message with these fields in the place of the usual ones, signed; one that is `null` is left out.
@@ -172,7 +177,7 @@ fn a_message_of_the_topic_is_delivered_once_its_certificate_is_known() {
     let wish = unknown.record.wish.clone().unwrap();
     assert_eq!(
         (reason(&unknown), wish.feed, &*wish.path, wish.purpose),
-        ("host_fault", 0, PATH, Purpose::Certificate)
+        ("host_fault", 1, PATH, Purpose::Certificate)
     );
 
     let known = lists(&configuration, PATH, CERTIFICATE);
@@ -368,7 +373,7 @@ fn a_certificate_is_taken_while_it_is_valid_and_the_last_eight_are_kept() {
         assert_eq!(taken.map(|list| list.keys().len()), expected, "{}", body.get(..60).unwrap_or(body));
     }
     assert_eq!(
-        Intake::of(&configuration.feeds[0], None, None, None).err(),
+        Intake::of(configuration.feeds.last().unwrap(), None, None, None).err(),
         Some(Fault::Keys("no certificate was asked for"))
     );
 
@@ -638,7 +643,7 @@ fn keys_are_shared_as_they_are_and_broken_bytes_are_none() {
         for cut in 0..bytes.len() {
             assert!(!Lists::new(&configuration.feeds).take_shared(0, &bytes[..cut]), "cut at {cut}");
         }
-        assert!(!lists.take_shared(1, &bytes), "there is no such feed");
+        assert!(!lists.take_shared(2, &bytes), "there is no such feed");
     }
 }
 

@@ -521,6 +521,14 @@ fn the_url_is_the_one_that_the_operator_knows() {
         reason(&policies(&message("https://other.example.com"), &json!({})), &headers, "an event"),
         "signature_mismatch"
     );
+    // Another parameter says nothing of which one it is.
+    let unnamed = |text: &str| text.replace(r#"";name=""#, r#"";key=""#);
+    let mut headers = signed("sig1", &unnamed(components), ";created=1700000000", &unnamed(&lines)).to_vec();
+    headers.extend([("content-digest", digest("an event")), (":path", "/hook?a+b=%7e*+c".to_owned())]);
+    assert_eq!(
+        reason(&policies(&message("https://hooks.example.com"), &json!({})), &headers, "an event"),
+        "signature_malformed"
+    );
     for (authority, scheme, expected) in [
         ("HOOKS.example.com:443", "https", "ok"),
         ("hooks.example.com:80", "http", "ok"),

@@ -271,6 +271,11 @@ mod tests {
         revision: i64,
     }
 
+    #[expect(
+        clippy::unwrap_in_result,
+        clippy::arithmetic_side_effects,
+        reason = "a broken call must fail the test loudly"
+    )]
     impl Store {
         fn call(&mut self, call: &Call) -> Result<Vec<u8>, u32> {
             if call.method == Method::GrantLease {
