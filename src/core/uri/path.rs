@@ -5,7 +5,7 @@
 
 use crate::uri::percent::{decode, escaped, hex_digit};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// More readings than this, or a longer path, are not looked through: the doubt stands, and nobody can make us work.
 const MAX_READINGS: usize = 96;
@@ -65,23 +65,25 @@ pub fn any_reading(path: &[u8], mut is_such: impl FnMut(&[u8]) -> bool) -> bool 
     if path.len() > MAX_LENGTH {
         return true;
     }
-    // Each with the most decodes that were left when it was found.
-    let mut seen = BTreeMap::<Vec<u8>, u8>::new();
-    let mut open = vec![(path.to_ascii_lowercase(), DECODES)];
-    while let Some((reading, decodes)) = open.pop() {
-        match seen.get(&reading) {
-            Some(left) if *left >= decodes => continue,
-            Some(_) => {}
-            None if seen.len() >= MAX_READINGS || is_such(&reading) => return true,
-            None => {}
+    // One decode after the other: what is found again later has fewer left, and leads nowhere else.
+    let mut seen = BTreeSet::<Vec<u8>>::new();
+    let mut open = vec![path.to_ascii_lowercase()];
+    for _ in 0..=DECODES {
+        let mut decoded = Vec::new();
+        while let Some(reading) = open.pop() {
+            if seen.contains(&reading) {
+                continue;
+            }
+            if seen.len() >= MAX_READINGS || is_such(&reading) {
+                return true;
+            }
+            open.extend(STEPS.iter().filter_map(|step| step(&reading)));
+            if let Cow::Owned(next) = decode(&reading) {
+                decoded.push(next.to_ascii_lowercase());
+            }
+            seen.insert(reading);
         }
-        open.extend(STEPS.iter().filter_map(|step| step(&reading)).map(|next| (next, decodes)));
-        if let Some(left) = decodes.checked_sub(1)
-            && let Cow::Owned(decoded) = decode(&reading)
-        {
-            open.push((decoded.to_ascii_lowercase(), left));
-        }
-        seen.insert(reading, decodes);
+        open = decoded;
     }
     false
 }
