@@ -83,7 +83,12 @@ fn reason(decision: &Decision) -> &'static str {
     decision.verdict.reason_code()
 }
 
-/// What an answer is taken for, of a feed of this configuration.
+/// The place of the feed that has keys.
+fn place(configuration: &Configuration) -> usize {
+    configuration.feeds.iter().position(|feed| !feed.name.ends_with("list")).unwrap()
+}
+
+/// What an answer is taken for, of that feed.
 fn fetched(
     configuration: &Configuration,
     path: &str,
@@ -91,17 +96,15 @@ fn fetched(
     body: &str,
     now: Millis,
 ) -> Result<Arc<List>, Fault> {
-    let mut intake = Intake::of(configuration.feeds.last().unwrap(), last, Some(path), Some(body.len()))?;
+    let mut intake =
+        Intake::of(&configuration.feeds[place(configuration)], last, Some(path), Some(body.len()))?;
     intake.update(body.as_bytes())?;
     intake.finish(now).map(Arc::new)
 }
 
 fn lists(configuration: &Configuration, path: &str, body: &str) -> Lists {
     let mut lists = Lists::new(&configuration.feeds);
-    lists.take(
-        configuration.feeds.len().saturating_sub(1),
-        fetched(configuration, path, None, body, NOW).unwrap(),
-    );
+    lists.take(place(configuration), fetched(configuration, path, None, body, NOW).unwrap());
     lists
 }
 
@@ -116,16 +119,16 @@ fn signature_of_version_1(content: &str) -> Vec<u8> {
 const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:deploys";
 const PATH: &str = "/SimpleNotificationService-0123456789abcdef.pem";
 
-fn sns(algorithm: &str, more: &Value) -> Configuration {
+/// Beside its feed there is another, before or behind it: a wish says which.
+fn sns(algorithm: &str, other: &str, more: &Value) -> Configuration {
     let feed = json!({"cluster": "feeds", "authority": HOST, "path": "/SimpleNotificationService-", "certificates": true});
     let signature =
         json!({"scheme": {"algorithm": algorithm, "sns": {}}, "keys": {"feed": "sns"}, "topics": [TOPIC]});
     let mut policy = json!({"name": "sns", "match": {"path": "/"}, "require": {"signature": signature}});
     policy.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    // Its feed is the second: a wish says which.
     let list = json!({"cluster": "feeds", "authority": HOST, "path": "/list", "lines": true});
-    let other = json!({"name": "other", "match": {"path": "/other"}, "require": {"source_ip": {"allow": [{"feed": "list"}]}}});
-    parsed(&json!({"feeds": {"list": list, "sns": feed}, "policies": [policy, other]}))
+    let beside = json!({"name": "other", "match": {"path": "/other"}, "require": {"source_ip": {"allow": [{"feed": other}]}}});
+    parsed(&json!({"feeds": {other: list, "sns": feed}, "policies": [policy, beside]}))
 }
 
 /// A message with these fields in the place of the usual ones, signed; one that is `null` is left out.
@@ -171,7 +174,7 @@ fn forged(changed: &Value) -> Value {
 
 #[test]
 fn a_message_of_the_topic_is_delivered_once_its_certificate_is_known() {
-    let configuration = sns("rsa-sha256", &json!({"duplicates": {}}));
+    let configuration = sns("rsa-sha256", "a-list", &json!({"duplicates": {}}));
     let body = notification(json!({})).to_string();
     let unknown = decided(&configuration, &Lists::new(&configuration.feeds), &[], &body);
     let wish = unknown.record.wish.clone().unwrap();
@@ -193,15 +196,17 @@ fn a_message_of_the_topic_is_delivered_once_its_certificate_is_known() {
     assert_ne!(own, delivery(&notification(json!({"MessageId": "id-2"}))));
     assert_eq!(decision.record.wish, None);
 
-    let first = sns("rsa-sha1", &json!({}));
+    let first = sns("rsa-sha1", "z-list", &json!({}));
     let body = notification(json!({"SignatureVersion": "1"})).to_string();
+    let unknown = decided(&first, &Lists::new(&first.feeds), &[], &body);
+    assert_eq!((reason(&unknown), unknown.record.wish.unwrap().feed), ("host_fault", 0));
     let decision = decided(&first, &lists(&first, PATH, CERTIFICATE), &[], &body);
     assert_eq!((reason(&decision), decision.record.delivery), ("ok", None));
 }
 
 #[test]
 fn what_is_no_message_of_the_topic_is_refused() {
-    let configuration = sns("rsa-sha256", &json!({}));
+    let configuration = sns("rsa-sha256", "a-list", &json!({}));
     let known = lists(&configuration, PATH, CERTIFICATE);
     let twice = notification(json!({})).to_string().replacen('{', r#"{"Type":"Notification","#, 1);
     let url = |url: String| notification(json!({"SigningCertURL": url})).to_string();
@@ -333,7 +338,7 @@ fn what_is_no_message_of_the_topic_is_refused() {
 
 #[test]
 fn a_subscription_is_confirmed_where_the_operator_says_so() {
-    let configuration = sns("rsa-sha256", &json!({"handshake": "answer"}));
+    let configuration = sns("rsa-sha256", "a-list", &json!({"handshake": "answer"}));
     let known = lists(&configuration, PATH, CERTIFICATE);
     let body = message("SubscriptionConfirmation", &json!({})).to_string();
     let decision = decided(&configuration, &known, &[], &body);
@@ -349,7 +354,7 @@ fn a_subscription_is_confirmed_where_the_operator_says_so() {
 
 #[test]
 fn a_certificate_is_taken_while_it_is_valid_and_the_last_eight_are_kept() {
-    let configuration = sns("rsa-sha256", &json!({}));
+    let configuration = sns("rsa-sha256", "a-list", &json!({}));
     let (weak, p256) = (include_str!("certificates/weak.pem"), include_str!("certificates/p256.pem"));
     let long = include_str!("certificates/long.pem");
     let unusable = Err(Fault::Keys("the certificate has no key that could be used"));
@@ -373,7 +378,7 @@ fn a_certificate_is_taken_while_it_is_valid_and_the_last_eight_are_kept() {
         assert_eq!(taken.map(|list| list.keys().len()), expected, "{}", body.get(..60).unwrap_or(body));
     }
     assert_eq!(
-        Intake::of(configuration.feeds.last().unwrap(), None, None, None).err(),
+        Intake::of(&configuration.feeds[place(&configuration)], None, None, None).err(),
         Some(Fault::Keys("no certificate was asked for"))
     );
 
@@ -623,7 +628,7 @@ fn a_key_set_is_one_or_is_not_taken() {
 /// Workers hand each other what one of them has fetched.
 #[test]
 fn keys_are_shared_as_they_are_and_broken_bytes_are_none() {
-    let configuration = sns("rsa-sha256", &json!({}));
+    let configuration = sns("rsa-sha256", "a-list", &json!({}));
     let key_set = key_set(&[
         rsa_jwk("one"),
         curve_jwk("two"),
@@ -649,7 +654,7 @@ fn keys_are_shared_as_they_are_and_broken_bytes_are_none() {
 
 #[test]
 fn a_key_serves_the_algorithm_that_it_is_made_for() {
-    let list = fetched(&sns("rsa-sha256", &json!({})), PATH, None, CERTIFICATE, NOW).unwrap();
+    let list = fetched(&sns("rsa-sha256", "a-list", &json!({})), PATH, None, CERTIFICATE, NOW).unwrap();
     let of_certificate = |algorithm| list.keys()[0].public_key(algorithm).is_some();
     assert_eq!(
         [Algorithm::RsaSha256, Algorithm::RsaSha1, Algorithm::EcdsaP256Sha256, Algorithm::Ed25519]
