@@ -441,6 +441,16 @@ fn a_delivery_is_settled_once_by_what_became_of_it() {
 }
 
 #[test]
+fn a_trailer_that_claims_to_be_our_verdict_is_named() {
+    let pairs = ["grpc-status", "X-Webhook_Guard-Verdict", "x-webhook-guard"]
+        .map(|name| (name.as_bytes(), &b"1"[..]));
+    let trailers = Headers::from_pairs(pairs);
+    let host = Host::new(true);
+    let named: Vec<&[u8]> = host.exchange.trailers(&trailers).collect();
+    assert_eq!(named, [b"X-Webhook_Guard-Verdict"]);
+}
+
+#[test]
 fn what_is_claimed_without_being_asked_for_is_a_fault() {
     let mut host = Host::new(true);
     assert!(said(&host.exchange.claimed(Claimed::Pending)).starts_with("reply 503 host_fault"));
