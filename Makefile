@@ -10,6 +10,7 @@ PYTHON := $(VENV)/bin/python
 CYCLONEDX := target/tools/bin/cargo-cyclonedx
 DENY   := target/tools/bin/cargo-deny
 LLVM_COV := target/tools/bin/cargo-llvm-cov
+MUTANTS := target/tools/bin/cargo-mutants
 DEBIAN := target/tools/debian
 ETCD   := target/tools/etcd
 BROWSER := target/tools/browser
@@ -22,7 +23,7 @@ BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.tom
 RIG    := build --quiet --profile cli --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)"
 
 .PHONY: help docs demo messages cli messages-cli rig test test-built test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
-	wasm native native-panics tools fuzz bench bench-etcd supply-chain coverage lint fmt clean
+	wasm native native-panics tools fuzz mutants bench bench-etcd supply-chain coverage lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +99,10 @@ FUZZ ?= 60
 fuzz: ## the core under inputs that libFuzzer makes up; FUZZ=SECONDS for each target
 	@.ci/fuzz $(FUZZ)
 
+# A part of them: SHARD=k/n, from 0/n on. An endless loop ends when it has taken 4 GiB.
+mutants: $(MUTANTS) ## changes the core's code, one change at a time, and says which no test notices: a night; SHARD=k/n for a part
+	ulimit -v 4194304; $(MUTANTS) mutants --package webhook-guard-core --output target $(if $(SHARD),--shard $(SHARD))
+
 bench: wasm native $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
 	@.ci/build target/rig $(BENCH) --bin rig
 	@CARGO_ENCODED_RUSTFLAGS=-Ctarget-feature=+simd128 .ci/build target/bench/wasm32-wasip1/release/examples $(BENCH) --examples \
@@ -158,6 +163,9 @@ $(DENY):
 
 $(LLVM_COV):
 	cargo install --quiet --locked --version 0.9.1 --root target/tools cargo-llvm-cov
+
+$(MUTANTS):
+	cargo install --quiet --locked --version 27.1.0 --root target/tools cargo-mutants
 
 $(PROMETHEUS)/.installed: .ci/prometheus
 	@.ci/prometheus $(PROMETHEUS)

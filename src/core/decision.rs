@@ -590,4 +590,77 @@ mod tests {
             assert!((400..600).contains(&reason.status()), "{}", reason.code());
         }
     }
+
+    /// What is told of every kind of decision, beside the counters: line and level of the log, and why the host replied.
+    #[test]
+    fn a_decision_says_in_each_place_what_was_decided() {
+        let record = || Record { policy: Some(Arc::from("p")), ..Record::default() };
+        let deny = |reason| Verdict::Deny(Denial::from(reason));
+        for (verdict, level, told, details) in [
+            (Verdict::Allow(Pass::all_checks_held()), None, "allow ok", "webhook_guard{ok}"),
+            (Verdict::Answer(Reply::duplicate("")), None, "answer ok", "webhook_guard{answer}"),
+            (
+                Verdict::Acknowledge(Reply::duplicate("")),
+                Some(Level::Info),
+                "answer duplicate_delivery",
+                "webhook_guard{duplicate_delivery}",
+            ),
+            (
+                Verdict::Report(Reason::TokenMissing),
+                Some(Level::Info),
+                "report token_missing",
+                "webhook_guard{ok}",
+            ),
+            (
+                deny(Reason::TokenMissing),
+                Some(Level::Info),
+                "deny token_missing",
+                "webhook_guard{token_missing}",
+            ),
+            (deny(Reason::HostFault), Some(Level::Error), "deny host_fault", "webhook_guard{host_fault}"),
+            (
+                deny(Reason::MemoryUnavailable),
+                Some(Level::Error),
+                "deny memory_unavailable",
+                "webhook_guard{memory_unavailable}",
+            ),
+        ] {
+            let decision = Decision { verdict, record: record() };
+            let (word, reason) = told.split_once(' ').unwrap();
+            let line = format!("verdict={word} reason={reason} policy=p request_id=id-1");
+            assert_eq!(decision.log_line("id-1"), level.map(|level| (level, line)), "{told}");
+            assert_eq!(decision.details(), details, "{told}");
+            let state = decision.filter_state().map(|(_, value)| value.unwrap_or_default().into_owned());
+            assert_eq!(state, [word, reason, "p", "", "", "", &decision.record.checks(), ""], "{told}");
+        }
+    }
+
+    #[test]
+    fn every_check_has_its_line_and_a_kind_without_one_says_so() {
+        let step = |kind, outcome| CheckStep { kind, ..CheckStep::path(outcome) };
+        let trail = vec![
+            CheckStep::path(Outcome::Pass),
+            step(CheckKind::Token, Outcome::Fail),
+            step(CheckKind::Token, Outcome::Pass),
+        ];
+        let lines = |trail: Vec<CheckStep>| {
+            let record = Record { trail, repeat: Some(Repeat::Pending), ..Record::default() };
+            let decision = Decision::deny(Reason::TokenMissing, record);
+            let words: Vec<String> = decision
+                .check_lines("id-1")
+                .map(|line| {
+                    let word = line
+                        .strip_prefix("check ")
+                        .and_then(|line| line.strip_suffix(" policy=- request_id=id-1"));
+                    word.unwrap().to_owned()
+                })
+                .collect();
+            (words.join(","), decision.filter_state()[7].1.clone().unwrap().into_owned())
+        };
+        let without = "path:pass,source_ip:skip,token:fail,token:pass,signature:skip";
+        assert_eq!(lines(trail.clone()), (without.to_owned(), "pending".to_owned()));
+        let certificate = [step(CheckKind::ClientCertificate, Outcome::Fail)];
+        let with = "path:pass,source_ip:skip,client_certificate:fail,token:fail,token:pass,signature:skip";
+        assert_eq!(lines(trail.into_iter().chain(certificate).collect()).0, with);
+    }
 }

@@ -372,4 +372,16 @@ mod tests {
             assert_eq!(found, Selection::Nothing, "{host}{path}");
         }
     }
+
+    #[test]
+    fn hosts_that_end_so_are_longer_than_what_they_end_with() {
+        let rule = rule(&[prefix("/v1")], &["POST"], &[suffix(".b.c")]);
+        for (host, expected) in
+            [("a.b.c", true), ("a.a.b.c:80", true), ("b.c", false), ("xb.c", false), ("a.x.c", false)]
+        {
+            assert_eq!(rule.governs(b"/v1", host.as_bytes()), expected, "{host}");
+        }
+        assert!(!suffix(".b.c").matches(Some(b".b.c")));
+        assert!(!suffix(".b.c").matches(None));
+    }
 }

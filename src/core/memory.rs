@@ -255,8 +255,8 @@ fn written(entries: impl Iterator<Item = Entry>) -> Vec<u8> {
 }
 
 fn after(now: Millis, span: i64) -> u64 {
-    // Half of the range, since a bit is taken for another purpose.
-    u64::try_from(now.0.saturating_add(span)).unwrap_or_default().min(u64::MAX >> 1)
+    // At most half of the range of a u64: the bit that is left is taken for another purpose.
+    u64::try_from(now.0.saturating_add(span)).unwrap_or_default()
 }
 
 /// Claims a delivery that has just been accepted, in its shard.
@@ -277,16 +277,15 @@ pub fn claim(shard: &[u8], layout: Layout, delivery: Delivery, now: Millis) -> C
     Change { claimed: Claimed::First(claim), shard: Some(shard), forgotten }
 }
 
-/// Settles a claim in its shard; nothing where it has run out meanwhile, or been forgotten.
+/// Settles a claim in its shard; nothing where it has been forgotten, or has run out and another was made. One that has run out
+/// stands there until then, and counts however late it is.
 #[must_use]
 pub fn settle(shard: &[u8], claim: &Claim, settlement: Settlement, now: Millis) -> Option<Vec<u8>> {
     let at = after(now, 0);
     let is_own =
         |entry: &Entry| entry.key == claim.delivery.key && !entry.is_done && entry.until == claim.mark;
-    // An own claim counts however late it is, as long as nobody else has made one.
     let all = || shard.chunks_exact(ENTRY).filter_map(Entry::read);
-    let is_taken = all().any(|entry| entry.key == claim.delivery.key && !is_own(&entry) && entry.until > at);
-    if is_taken || !all().any(|entry| is_own(&entry)) {
+    if !all().any(|entry| is_own(&entry)) {
         return None;
     }
     Some(match settlement {
@@ -390,6 +389,7 @@ mod tests {
                 *shard = change.shard.unwrap();
             }
             assert_eq!(forgotten, 0, "{deliveries}");
+            assert_eq!(layout.capacity(), deliveries.min(64), "{deliveries}");
             assert!(layout.most_bytes() <= 96 * deliveries.max(2), "{deliveries}: {}", layout.most_bytes());
         }
     }
@@ -447,6 +447,24 @@ mod tests {
             }
             assert!(shard.len() <= layout.most_bytes());
         }
+    }
+
+    #[test]
+    fn what_has_run_out_takes_no_room_once_another_is_settled() {
+        let layout = Layout::new(4);
+        // Runs out at 100.
+        let shard = claim(&[], layout, delivery(1), Millis(0)).shard.unwrap();
+        let change = claim(&shard, layout, delivery(2), Millis(50));
+        let (own, shard) = (first(&change), change.shard.unwrap());
+        for (now, forgotten, done) in [(99, 1, 2), (100, 0, 1)] {
+            let left = |settlement| settle(&shard, &own, settlement, Millis(now)).unwrap().len() / ENTRY;
+            assert_eq!((left(Settlement::Forgotten), left(Settlement::Done)), (forgotten, done), "{now}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_delivery_but_that_it_is_one() {
+        assert_eq!(format!("{:?}", delivery(1).key), "DeliveryKey(..)");
     }
 
     #[test]

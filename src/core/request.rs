@@ -309,6 +309,33 @@ mod tests {
     }
 
     #[test]
+    fn a_map_may_be_empty() {
+        assert_eq!(Headers::from_abi(abi(&[])).map(|headers| headers.iter().count()), Some(0));
+    }
+
+    #[test]
+    fn a_certificate_is_what_the_host_says_of_it_and_none_without_its_digest() {
+        let all = |attribute| {
+            Ok(match attribute {
+                CertificateAttribute::Sha256 => Some(b"00".to_vec()),
+                CertificateAttribute::Subject => Some(b"CN=a".to_vec()),
+                CertificateAttribute::Dns => Some(b"a.example".to_vec()),
+                CertificateAttribute::Uri => None,
+            })
+        };
+        let read: Result<_, ()> = ClientCertificate::read(all);
+        let (sha256, subject) = (b"00".to_vec(), b"CN=a".to_vec());
+        assert_eq!(
+            read,
+            Ok(Some(ClientCertificate { sha256, subject, dns: b"a.example".to_vec(), uri: Vec::new() }))
+        );
+        for digest in [None, Some(Vec::new())] {
+            assert_eq!(ClientCertificate::read(|_| Ok::<_, ()>(digest.clone())), Ok(None));
+        }
+        assert_eq!(ClientCertificate::read(|_| Err("no host")), Err("no host"));
+    }
+
+    #[test]
     fn only_ascii_digits_are_a_number() {
         for (text, number) in [
             (&b"0"[..], Some(0)),

@@ -15,11 +15,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use webhook_guard_core::budget::Held;
 use webhook_guard_core::config;
-use webhook_guard_core::decision::{Decision, Level, Reason, Verdict};
+use webhook_guard_core::decision::{Decision, Reason, Verdict};
 use webhook_guard_core::feed::Lists;
-use webhook_guard_core::policy::{AfterHeaders, BodyCheck, PolicySet};
-use webhook_guard_core::request::{CertificateAttribute, ClientCertificate, Millis};
+use webhook_guard_core::policy::{AfterHeaders, BodyCheck, Check, PolicySet};
+use webhook_guard_core::request::{ClientCertificate, Millis};
 
 const DIGESTS: [(&str, &str); 4] = [
     ("SIG1", "2c28d2e6159b2a07689b4362742cb13bf49f6533f2ae8def4ed5143f0d46be6d"),
@@ -145,6 +147,8 @@ const REASONS: &[(&str, &str)] = &[
     ("GET /github | upgrade: websocket", "upgrade_not_allowed"),
     ("CONNECT /github", "upgrade_not_allowed"),
     ("CONNECT ", "upgrade_not_allowed"),
+    ("CONNECT /nowhere", "no_policy"),
+    ("POST ", "path_malformed"),
     ("POST /github | content-type: text/plain", "content_type_not_allowed"),
     (
         "POST /github | content-type: application/json | content-encoding: gzip",
@@ -556,6 +560,11 @@ fn tokens_and_forged_verdicts_are_taken_out_whatever_becomes_of_the_request() {
         ),
         ("POST /nowhere// | x-webhook-guard-secret-id: a", None, "x-webhook-guard-secret-id"),
         ("GET /remove | x-WEBHOOK-guard-Delivery-ID: a", None, "x-webhook-guard-delivery-id"),
+        (
+            "POST /query?a=1 | x-webhook-guard-a: 1 | x-envoy-original-path: /edge?token=a",
+            None,
+            "x-envoy-original-path x-webhook-guard-a",
+        ),
     ] {
         assert_eq!(edits(&policies, row), (target.map(str::to_owned), removed.to_owned()), "{row}");
     }
@@ -589,6 +598,24 @@ fn a_policy_can_choose_its_statuses() {
         ("GET /hooks | @route: unknown", 503, ""),
     ] {
         assert_eq!(status(decision(&policies, row).as_ref()), (expected, allow.to_owned()), "{row}");
+    }
+}
+
+/// Xero demands that a 401 has no body; another status has one, and so has every refusal for another provider.
+#[test]
+fn a_refusal_is_bare_where_the_provider_demands_it_and_nowhere_else() {
+    let policies = policies(&json!({"policies": [
+        {"name": "xero", "match": {"path": "/xero"}, "max_body_bytes": 2,
+            "require": {"signature": {"provider": "xero", "secrets": secrets()}}},
+        {"name": "github", "match": {"path": "/github"}, "max_body_bytes": 2, "require": {"signature": github()}},
+    ]}));
+    for (row, expected, has_body) in [
+        ("POST /xero", 401, false),
+        ("POST /xero | x-xero-signature: oruYA76uelMbAIUWh5jnomAs9kEN3onOv33IFBS+67c= || 123", 413, true),
+        ("POST /github", 401, true),
+    ] {
+        let reply = decision(&policies, row).and_then(|decision| decision.reply("id-1")).unwrap();
+        assert_eq!((reply.status, !reply.body.is_empty()), (expected, has_body), "{row}");
     }
 }
 
@@ -880,6 +907,14 @@ fn what_a_handshake_signs_for_anyone_is_no_delivery() {
             ),
         ],
     );
+    // What is answered: the HMAC of what was asked, and nothing that could be the signature of a body.
+    let decision = decision(&policies(&policy("x")), "GET /hooks?crc_token=null").unwrap();
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(KEY_ONE.as_bytes()).unwrap();
+    Mac::update(&mut mac, b"null");
+    let expected =
+        json!({"response_token": format!("sha256={}", BASE64.encode(&mac.finalize().into_bytes()))});
+    let answer: Value = serde_json::from_str(&decision.reply("").unwrap().body).unwrap();
+    assert_eq!(answer, expected);
     check(
         &policy("xero"),
         &[
@@ -958,6 +993,9 @@ fn one_policy_in_report_mode_does_not_open_a_method_that_another_closes() {
     };
     let enforced = json!({"name": "enforced", "match": {"path": "/hooks"}, "require": signature("github")});
     check(&reported(&[]), &[("GET /hooks", "report", "handshake_refused")]);
+    let decision = decision(&policies(&reported(std::slice::from_ref(&enforced))), "PATCH /hooks").unwrap();
+    assert_eq!(decision.record.policy.as_deref(), Some("enforced"));
+    assert_eq!(status(Some(&decision)), (405, "POST PUT".to_owned()));
     check(
         &reported(&[enforced]),
         &[
@@ -1222,6 +1260,18 @@ fn policies_that_share_a_path_for_other_methods_are_one_owner() {
             ("POST /hooks/Deep | x-token: token-0123456789", "deny", "path_malformed"),
             ("GET /hooks/Deep", "deny", "path_malformed"),
             ("PATCH /hooks/x/%252e%252e/%252e%252e/y", "deny", "path_malformed"),
+        ],
+    );
+    // Of a reading that several govern, those count that are for the method.
+    let within = policy("within", "GET", json!([{"prefix": "/a"}, "/a/b"]), json!("nothing"));
+    let configuration =
+        json!({"policies": [within, policy("beside", "POST", json!("/a/b"), json!("nothing"))]});
+    check(
+        &configuration,
+        &[
+            ("GET /a/%62", "allow", "ok"),
+            ("POST /a/%62", "deny", "path_malformed"),
+            ("PATCH /a/%62", "deny", "path_malformed"),
         ],
     );
 }
@@ -1633,6 +1683,16 @@ fn a_form_of_more_parameters_than_are_sorted_is_malformed() {
         format!("POST /hooks | x-mandrill-signature: {tag} || {body}")
     };
     check(&configuration, &[(&row(1000), "allow", "ok"), (&row(1001), "deny", "signature_malformed")]);
+    // What is malformed anyhow is not copied once more.
+    let policies = policies(&configuration);
+    for (count, is_needed) in [(1000, true), (1001, false)] {
+        let request = request(&row(count));
+        let headers = request.to_headers();
+        let step = policies.open(&request.facts(&headers, false), &Lists::default()).step;
+        let AfterHeaders::AwaitBody(check) = step else { panic!("no body is awaited") };
+        let ControlFlow::Continue(check) = check.update(&request.body) else { panic!("{count}: too much") };
+        assert_eq!(check.needs_body(), is_needed, "{count}");
+    }
 }
 
 #[test]
@@ -1725,6 +1785,9 @@ fn nothing_can_be_moved_between_parts_that_touch() {
             ],
         );
     }
+    // One digit is no zero too many.
+    let first = format!("POST /hooks | @now: 0 | x-time: 0 | x-signature: {} || {{}}", signature("0{}"));
+    check(&signed(json!("/hooks"), scheme("{timestamp}{body}", time.clone())), &[(&first, "allow", "ok")]);
     // With a text between them zeros move nothing.
     let row = |time: &str| {
         format!("POST /hooks | x-time: {time} | x-signature: {} || {{}}", signature(&format!("{time}.{{}}")))
@@ -1781,6 +1844,13 @@ fn nothing_can_be_moved_between_parts_that_touch() {
             (&row(r#"/hooks/{"a":1}"#, ""), "deny", "signature_malformed"),
         ],
     );
+    // With a text between them a path may hold anything.
+    let apart =
+        format!(r#"POST /hooks/{{"a":1}} | x-signature: {} || {{}}"#, signature(r#"/hooks/{"a":1}.{}"#));
+    check(
+        &signed(json!({"prefix": "/hooks"}), scheme("{path}.{body}", json!({}))),
+        &[(&apart, "allow", "ok")],
+    );
     check(
         &signed(json!("/hooks"), scheme("{path}{body}", json!({}))),
         &[(&row("/hooks", "/a=1"), "allow", "ok")],
@@ -1830,6 +1900,14 @@ fn a_value_in_the_body_that_stands_there_twice_is_malformed() {
             (&row(r#"{"t":1700000000,"t":1700000000}"#), "deny", "timestamp_malformed"),
             (&row(r#"{"t":1700000000,"\u0074":1700000000}"#), "deny", "timestamp_malformed"),
             (&row(r#"{"s":1700000000}"#), "deny", "timestamp_missing"),
+        ],
+    );
+    let prefixed = json!({"timestamp": {"json": "/t", "unit": "s", "prefix": "t="}});
+    check(
+        &signed(json!("/hooks"), scheme("{body}", prefixed)),
+        &[
+            (&row(r#"{"t":"t=1700000000"}"#), "allow", "ok"),
+            (&row(r#"{"t":"1700000000"}"#), "deny", "timestamp_missing"),
         ],
     );
     let in_body = json!({"signature": {"json": "/sig", "encoding": "hex"}});
@@ -1919,7 +1997,7 @@ fn what_is_held_is_bounded_and_given_back() {
     let (held, reason) = held_until_overloaded(&policies, &delivery);
     assert_eq!(reason, "overloaded");
     assert!(held.len() > 300, "only {} ordinary requests fit into a MiB", held.len());
-    assert!(policies.held_bytes() <= bound);
+    assert!((bound / 2..=bound).contains(&policies.held_bytes()));
     // What needs no body goes on.
     assert_eq!(
         codes(
@@ -1934,83 +2012,211 @@ fn what_is_held_is_bounded_and_given_back() {
     assert_eq!(codes(delivery.judge(&policies, Framing::Undeclared, 1).1.as_ref()), ("allow", "ok"));
 }
 
+/// What of a body is kept is counted as it grows: a token that is looked for, a value that is echoed.
 #[test]
-fn a_decision_is_told_by_its_reason_and_never_by_a_secret() {
-    let policies = policies(&single(&json!({"require": {"source_ip": source(), "token": token()}})));
-    let allowed = "POST /hooks | @source: 192.0.2.1:443 | x-token: token-0123456789";
-    let refused = "POST /hooks | @source: 192.0.2.1:443 | x-token: token-0123456788";
-    let unknown = "POST /hooks | @route: unknown";
-    for (row, state, line, details) in [
+fn what_is_kept_of_a_body_is_counted() {
+    let token = json!({"token": {"json": "/token", "secrets": [{"value": "token-0123456789"}]}});
+    let mut zoom = single(&json!({"require": {"signature": {"provider": "zoom", "secrets": secrets()}}}));
+    zoom["policies"][0]["handshake"] = json!("answer");
+    let long = "a".repeat(100);
+    for (name, configuration, row, body) in [
+        ("token", single(&json!({ "require": token })), "POST /hooks", format!(r#"{{"token": "{long}"#)),
         (
-            allowed,
-            "allow ok single - - token path:pass,source_ip:pass,token:pass,signature:skip -",
-            None,
-            "webhook_guard{ok}",
+            "echo",
+            zoom,
+            "POST /hooks | x-zm-request-timestamp: 1700000000 | x-zm-signature: v0=SIG1",
+            format!(r#"{{"payload": {{"plainToken": "{long}"#),
         ),
-        (
-            refused,
-            "deny token_mismatch single - - - path:pass,source_ip:pass,token:fail,signature:skip -",
-            Some((Level::Info, "verdict=deny reason=token_mismatch policy=single request_id=7")),
-            "webhook_guard{token_mismatch}",
-        ),
-        (
-            unknown,
-            "deny policy_unknown - - - - path:fail,source_ip:skip,token:skip,signature:skip -",
-            Some((Level::Error, "verdict=deny reason=policy_unknown policy=- request_id=7")),
-            "webhook_guard{policy_unknown}",
-        ),
+    ] {
+        let policies = policies(&configuration);
+        let request = request(row);
+        let headers = request.to_headers();
+        let AfterHeaders::AwaitBody(check) =
+            policies.open(&request.facts(&headers, false), &Lists::default()).step
+        else {
+            panic!("{name}: no body is awaited")
+        };
+        let before = policies.held_bytes();
+        let check = check.update(body.as_bytes());
+        assert!(policies.held_bytes() > before + 50, "{name}: {before}, {}", policies.held_bytes());
+        drop(check);
+        assert_eq!(policies.held_bytes(), 0, "{name}");
+    }
+}
+
+#[test]
+fn configurations_of_one_host_are_counted_together() {
+    let (mut one, mut other) =
+        (policies(&single(&json!({"require": {"signature": github()}}))), policies(&reasons()));
+    let held = Held::default();
+    one.count_held_in(&held);
+    other.count_held_in(&held);
+    let delivery = request("POST /hooks | x-hub-signature-256: sha256=SIG1 || {}");
+    let headers = delivery.to_headers();
+    let opening = one.open(&delivery.facts(&headers, false), &Lists::default());
+    assert!(matches!(opening.step, AfterHeaders::AwaitBody(_)));
+    assert!(other.held_bytes() > 0);
+    assert_eq!(other.held_bytes(), one.held_bytes());
+}
+
+#[test]
+fn a_host_is_told_what_it_has_to_ask_for() {
+    for (members, expected) in [
+        (json!({"require": {"source_ip": source()}}), [true, false, false]),
+        (json!({"require": {"client_certificate": certificate()}}), [false, true, false]),
+        (json!({"require": {"signature": github()}, "duplicates": {}}), [false, false, true]),
+        (json!({"require": "nothing"}), [false, false, false]),
+    ] {
+        let policies = policies(&single(&members));
+        let asks = [policies.needs_source(), policies.needs_client_certificate(), policies.remembers()];
+        assert_eq!(asks, expected, "{members}");
+    }
+}
+
+/// Whom a refused request is said to be of: of a check that held, or else of its signature.
+#[test]
+fn a_refused_request_is_named_after_what_held_or_its_signature() {
+    let gitlab = json!({"provider": "gitlab", "secrets": [{"value": "token-0123456789"}]});
+    let both = json!({"all_of": [{"signature": gitlab}, {"signature": github()}]});
+    let policies = policies(&single(&json!({ "require": both })));
+    for (row, provider) in [
+        ("POST /hooks | x-gitlab-token: token-0123456789 | x-hub-signature-256: sha256=SIG2 || {}", "gitlab"),
+        ("POST /hooks | x-gitlab-token: another | x-hub-signature-256: sha256=SIG1 || {}", "github"),
     ] {
         let decision = decision(&policies, row).unwrap();
-        let told: Vec<String> = decision
-            .filter_state()
-            .into_iter()
-            .map(|(_, value)| value.unwrap_or("-".into()).into())
-            .collect();
-        assert_eq!(told.join(" "), state, "{row}");
-        let log = decision.log_line("7");
-        assert_eq!(log.as_ref().map(|(level, text)| (*level, text.as_str())), line, "{row}");
-        assert_eq!(decision.details(), details, "{row}");
+        assert_eq!(
+            (decision.verdict.code(), decision.record.provider.as_deref()),
+            ("deny", Some(provider)),
+            "{row}"
+        );
     }
-    let lines: Vec<String> = decision(&policies, refused).unwrap().check_lines("7").collect();
-    let line = |check: &str| format!("check {check} policy=single request_id=7");
-    assert_eq!(lines, ["path:pass", "source_ip:pass", "token:fail", "signature:skip"].map(line));
 }
 
 #[test]
-fn the_host_is_asked_only_for_what_a_policy_looks_at() {
-    for (require, source_ip, client_certificate) in [
-        (json!({"source_ip": source()}), true, false),
-        (json!({"client_certificate": certificate()}), false, true),
-        (json!({"token": token()}), false, false),
-        (json!({"any_of": [{"token": token()}, {"source_ip": source()}]}), true, false),
+fn a_question_is_not_answered_while_something_else_is_to_be_proved() {
+    let dropbox = json!({"signature": {"provider": "dropbox", "secrets": secrets()}});
+    for (beside, verdict, reason) in [
+        (json!({"source_ip": {"allow": ["192.0.2.0/24"]}}), "answer", "ok"),
+        (json!({"signature": scheme("{body}", json!({}))}), "deny", "handshake_refused"),
     ] {
-        let policies = policies(&single(&json!({"require": require})));
-        assert_eq!(policies.needs_source(), source_ip, "{require}");
-        assert_eq!(policies.needs_client_certificate(), client_certificate, "{require}");
-        assert!(!policies.remembers(), "{require}");
+        let members = json!({"require": {"all_of": [dropbox, beside]}, "handshake": "answer"});
+        check(&single(&members), &[("GET /hooks?challenge=abc | @source: 192.0.2.1:1", verdict, reason)]);
     }
 }
 
 #[test]
-fn a_certificate_is_told_by_its_digest_and_a_host_that_fails_is_not_one_without() {
-    let read = |digest: Option<&str>| {
-        ClientCertificate::read(|attribute| {
-            Ok::<_, ()>(match attribute {
-                CertificateAttribute::Sha256 => digest.map(Into::into),
-                CertificateAttribute::Subject => Some(b"CN=hooks".to_vec()),
-                CertificateAttribute::Dns => None,
-                CertificateAttribute::Uri => Some(b"spiffe://hooks".to_vec()),
-            })
-        })
+fn two_signatures_over_one_form_are_both_judged() {
+    let form = |header: &str| {
+        let mut signature = scheme("{form}", json!({}));
+        signature["scheme"]["signature"]["header"] = json!(header);
+        json!({ "signature": signature })
     };
-    assert_eq!(read(None), Ok(None));
-    assert_eq!(read(Some("")), Ok(None));
-    let certificate = ClientCertificate {
-        sha256: b"00".to_vec(),
-        subject: b"CN=hooks".to_vec(),
-        dns: Vec::new(),
-        uri: b"spiffe://hooks".to_vec(),
+    let configuration = single(&json!({"require": {"all_of": [form("x-one"), form("x-other")]}}));
+    let tag = hmac(KEY_ONE, "a1b2");
+    check(
+        &configuration,
+        &[
+            (&format!("POST /hooks | x-one: {tag} | x-other: {tag} || b=2&a=1"), "allow", "ok"),
+            (&format!("POST /hooks | x-one: {tag} | x-other: SIG1 || b=2&a=1"), "deny", "signature_mismatch"),
+        ],
+    );
+}
+
+/// What follows the body is kept of each request until it ends.
+#[test]
+fn what_follows_the_body_is_bounded() {
+    let row = |length: usize| {
+        let part = "a".repeat(length);
+        let tag = hmac(KEY_ONE, &format!("{{}}.{part}.end"));
+        format!("POST /hooks | x-part: {part} | x-signature: {tag} || {{}}")
     };
-    assert_eq!(read(Some("00")), Ok(Some(certificate)));
-    assert_eq!(ClientCertificate::read(|_| Err("failed")), Err("failed"));
+    check(
+        &signed(json!("/hooks"), scheme("{body}.{header:x-part}.end", json!({}))),
+        &[(&row(1024 - 5), "allow", "ok"), (&row(1024 - 4), "deny", "signature_malformed")],
+    );
+}
+
+/// For how long a delivery counts as fresh, and of what time: what the command line and the memory of deliveries go by.
+#[test]
+fn a_scheme_says_for_how_long_it_admits_a_delivery() {
+    let provider = |name: &str| json!({"provider": name, "secrets": secrets()});
+    let jwt = |required: Value| {
+        let mut jwt = json!({"header": "authorization", "body_sha256": {"claim": "h", "encoding": "hex"}});
+        if required != Value::Null {
+            jwt["required"] = required;
+        }
+        json!({"scheme": {"algorithm": "hmac-sha256", "jwt": jwt}, "secrets": secrets()})
+    };
+    let with_tolerance = |mut signature: Value| {
+        signature["tolerance_seconds"] = json!(60);
+        signature
+    };
+    for (signature, seconds, bounds) in [
+        (provider("slack"), Some(300), Some((300, 60))),
+        (with_tolerance(provider("slack")), Some(60), Some((60, 60))),
+        (provider("github"), None, None),
+        (jwt(json!(["iat"])), Some(300), Some((300, 60))),
+        (with_tolerance(jwt(json!(["iat"]))), Some(60), Some((60, 60))),
+        (jwt(json!(["exp"])), Some(300), None),
+        (jwt(Value::Null), None, None),
+    ] {
+        let policies = policies(&signed(json!("/hooks"), signature.clone()));
+        let Check::Signature(check) = &policies.iter().next().unwrap().leaves[0].check else {
+            panic!("{signature}: no signature")
+        };
+        assert_eq!(
+            (check.scheme.admits_seconds(), check.scheme.age_bounds()),
+            (seconds, bounds),
+            "{signature}"
+        );
+    }
+    let refused = config::parse(
+        signed(json!("/hooks"), with_tolerance(jwt(json!(["exp"])))).to_string().as_bytes(),
+        &|_| None,
+    );
+    assert!(refused.unwrap_err().to_string().contains("the scheme signs no time"));
+}
+
+/// What names a delivery in the memory, so that a second one like it is found: an id that is signed, else all that is.
+#[test]
+fn a_delivery_is_named_by_what_its_sender_signed() {
+    let remembering = |signature: Value, duplicates: Value| {
+        policies(&single(&json!({"require": {"signature": signature}, "duplicates": duplicates})))
+    };
+    let key = |policies: &PolicySet, row: &str| {
+        let decision = decision(policies, row).unwrap();
+        assert_eq!(codes(Some(&decision)), ("allow", "ok"), "{row}");
+        decision.record.delivery.unwrap().key
+    };
+    let body = |body: &str| format!("POST /hooks | x-signature: {} || {body}", hmac(KEY_ONE, body));
+    let with_id = |id: &str, body: &str| {
+        format!(
+            "POST /hooks | x-id: {id} | x-signature: {} || {body}",
+            hmac(KEY_ONE, &format!("{id}.{body}"))
+        )
+    };
+    let header = json!({"delivery_id": {"header": "x-id"}});
+    let by_content = remembering(scheme("{body}", json!({})), json!({}));
+    let by_id = remembering(scheme("{id}.{body}", header.clone()), json!({}));
+    let unsigned_id = remembering(scheme("{body}", header), json!({}));
+    let in_body = remembering(scheme("{body}", json!({})), json!({"id": {"json": "/id"}}));
+    for (name, policies, one, other, is_same) in [
+        ("the same", &by_content, body("{}"), body("{}"), true),
+        ("another body", &by_content, body("{}"), body("[]"), false),
+        (
+            "a header that is not signed",
+            &unsigned_id,
+            body("{}").replacen(" |", " | x-id: 1 |", 1),
+            body("{}"),
+            true,
+        ),
+        ("one id", &by_id, with_id("1", "{}"), with_id("1", "[]"), true),
+        ("another id", &by_id, with_id("1", "{}"), with_id("2", "{}"), false),
+        ("one id in the body", &in_body, body(r#"{"id":"1"}"#), body(r#"{"id":"1","a":2}"#), true),
+        ("another id in the body", &in_body, body(r#"{"id":"1"}"#), body(r#"{"id":"2"}"#), false),
+        ("no id in the body", &in_body, body("{}"), body("[]"), false),
+        ("an empty id", &in_body, body(r#"{"id":""}"#), body(r#"{"id":"","a":2}"#), false),
+    ] {
+        assert_eq!(key(policies, &one) == key(policies, &other), is_same, "{name}");
+    }
 }

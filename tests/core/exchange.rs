@@ -77,10 +77,21 @@ fn said(acts: &Acts) -> String {
 #[test]
 fn a_held_request_goes_on_when_its_body_has_been_judged() {
     let mut host = Host::new(true);
-    assert_eq!(said(&host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false)), "pause -");
-    assert!(host.exchange.is_reading());
+    assert_eq!((host.exchange.record(), host.exchange.policy()), (None, None), "nothing has come");
+    let more = [("x-hub-signature-256", RIGHT), ("x-request-id", "id-1")];
+    assert_eq!(said(&host.headers("/signed", &more, false)), "pause -");
+    assert!(host.exchange.is_reading() && host.exchange.is_held());
+    assert_eq!(host.exchange.request_id(), "id-1");
+    assert_eq!(host.exchange.policy().map(AsRef::as_ref), Some("signed"));
     assert_eq!(said(&host.exchange.body(b"{")), "pause -");
     assert_eq!(said(&host.exchange.body(b"}")), "pause -");
+    assert_eq!(host.exchange.received(), 2);
+    let record = host.exchange.record().unwrap();
+    assert_eq!(record.provider.as_deref(), Some("github"), "whose delivery it would be");
+    assert_eq!(
+        (record.policy.as_deref(), record.checks().as_str()),
+        (Some("signed"), "path:pass,source_ip:skip,token:skip,signature:skip")
+    );
     let identity = "x-webhook-guard-verdict=verified x-webhook-guard-policy=signed \
                     x-webhook-guard-provider=github x-webhook-guard-secret-id=one";
     assert_eq!(said(&host.exchange.end(NOW)), format!("continue ok {identity}"));
@@ -128,6 +139,30 @@ fn a_head_that_is_not_held_goes_on_and_its_route_is_confirmed() {
     let mut host = Host::new(false);
     let _ = host.headers("/signed", &[("x-hub-signature-256", RIGHT)], false);
     assert_eq!(said(&host.exchange.end(NOW)), "reply 401 signature_mismatch");
+}
+
+/// The upstream hears the same of a policy whether a request has a body or not: nothing where the head is gone before the
+/// body is judged.
+#[test]
+fn a_head_that_is_not_held_tells_the_verdict_only_where_no_body_is_judged() {
+    const NO_BODY: &str = "sha256=6e29c423682a51cba8938ad52aff308d544d414f9c721e57d6fdf3c4aef82fbd";
+    let token = "x-webhook-guard-verdict=verified x-webhook-guard-policy=token";
+    for (mode, target, signature, ends, line) in [
+        ("enforce", "/token?token=token-0123456789", "", false, format!("continue - {token}")),
+        ("enforce", "/token?token=token-0123456789", "", true, format!("confirm - {token}")),
+        ("enforce", "/signed", NO_BODY, false, "continue -".to_owned()),
+        ("enforce", "/signed", NO_BODY, true, "confirm -".to_owned()),
+        // What becomes of it is known when the body has ended, which may be too large.
+        ("report", "/token?token=token-0123456789", "", false, "continue -".to_owned()),
+        ("report", "/token", "", false, format!("confirm - {}", token.replace("verified", "reported"))),
+    ] {
+        let mut configuration = configuration(false);
+        for policy in configuration["policies"].as_array_mut().unwrap() {
+            policy["mode"] = json!(mode);
+        }
+        let acts = remembering(&configuration).headers(target, &[("x-hub-signature-256", signature)], ends);
+        assert_eq!(said(&acts), line, "{mode} {target} {ends}");
+    }
 }
 
 #[test]
@@ -386,6 +421,11 @@ fn a_delivery_is_settled_once_by_what_became_of_it() {
             },
             None,
         ),
+        (
+            "answered after one was chosen",
+            Response { details: b"direct_response", ..upstream(200) },
+            Some(Settlement::Forgotten),
+        ),
         ("no status", Response { status: Some(0), ..upstream(0) }, None),
     ] {
         let mut host = once("enforce", "refuse");
@@ -398,6 +438,16 @@ fn a_delivery_is_settled_once_by_what_became_of_it() {
         assert_eq!(settled.map(|(_, settlement)| settlement), expected, "{name}");
         assert_eq!(host.exchange.responded(&response), None, "{name}: once");
     }
+}
+
+#[test]
+fn a_trailer_that_claims_to_be_our_verdict_is_named() {
+    let pairs = ["grpc-status", "X-Webhook_Guard-Verdict", "x-webhook-guard"]
+        .map(|name| (name.as_bytes(), &b"1"[..]));
+    let trailers = Headers::from_pairs(pairs);
+    let host = Host::new(true);
+    let named: Vec<&[u8]> = host.exchange.trailers(&trailers).collect();
+    assert_eq!(named, [b"X-Webhook_Guard-Verdict"]);
 }
 
 #[test]

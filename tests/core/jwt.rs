@@ -255,6 +255,25 @@ fn published(name: &str) -> String {
 }
 
 #[test]
+fn a_token_has_so_many_bytes_and_no_more() {
+    const MOST: usize = 8192;
+    let jwt = json!({"body_sha256": {"claim": "h", "encoding": "hex"}});
+    let body = "an event";
+    // The lengths of base64 leave gaps: header and payload are padded each.
+    let of_length = |length: usize| {
+        let padded = |header: usize, payload: usize| {
+            let header = json!({"alg": "HS256", "typ": "J".repeat(header)}).to_string();
+            signed(&header, &json!({"h": hex(body), "pad": "x".repeat(payload)}).to_string())
+        };
+        let all = (5950..6050).flat_map(|payload| (1..4).map(move |header| (header, payload)));
+        all.map(|(header, payload)| padded(header, payload)).find(|token| token.len() == length).unwrap()
+    };
+    for (length, expected) in [(MOST, "ok"), (MOST + 1, "signature_malformed")] {
+        assert_eq!(reason(&jwt, &of_length(length), body), expected, "{length}");
+    }
+}
+
+#[test]
 fn the_token_that_vonage_published_holds() {
     // github.com/Vonage/vonage-python-sdk@b308cb1e9419:jwt/tests/test_verify_jwt.py; it covers no body.
     let value = "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJPbmxpbmUgSldUIEJ1aWxkZXIiLCJpYXQiOjE2OTc2MzQ2ODAsImV4cCI6\

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::sync::Arc;
 use webhook_guard_core::config;
-use webhook_guard_core::decision::Reason;
+use webhook_guard_core::decision::{Decision, Reason};
 use webhook_guard_core::policy::PolicySet;
 use webhook_guard_core::request::{Facts, Headers, Millis};
 use webhook_guard_core::secret::{Secret, Validity};
@@ -223,7 +223,11 @@ fn policies(message: &Value, more: &Value) -> PolicySet {
         signature["public_url"] = url.clone();
         signature["scheme"]["message_signature"].as_object_mut().unwrap().remove("public_url");
     }
-    let policy = json!({"name": "p", "match": {"path": "/hook"}, "require": {"signature": signature}});
+    let mut policy = json!({"name": "p", "match": {"path": "/hook"}});
+    if let Some(duplicates) = signature["scheme"].as_object_mut().unwrap().remove("duplicates") {
+        policy["duplicates"] = duplicates;
+    }
+    policy["require"] = json!({ "signature": signature });
     let text = json!({"policies": [policy]}).to_string();
     config::parse(text.as_bytes(), &|_| None).unwrap_or_else(|error| panic!("{error}")).policies
 }
@@ -261,6 +265,10 @@ fn reason(policies: &PolicySet, headers: &[(&str, String)], body: &str) -> &'sta
 }
 
 fn reason_at(policies: &PolicySet, headers: &[(&str, String)], body: &str, ended: i64) -> &'static str {
+    codes(decision(policies, headers, body, ended).as_ref()).1
+}
+
+fn decision(policies: &PolicySet, headers: &[(&str, String)], body: &str, ended: i64) -> Option<Decision> {
     let pseudo =
         [(":method", "POST"), (":path", "/hook"), (":authority", "hooks.example.com"), (":scheme", "https")];
     let own = |name: &str| headers.iter().any(|(given, _)| *given == name);
@@ -276,7 +284,7 @@ fn reason_at(policies: &PolicySet, headers: &[(&str, String)], body: &str, ended
         ended: Some(Millis(ended * 1000)),
         body: body.as_bytes().to_vec(),
     };
-    codes(request.judge(policies, Framing::Undeclared, 3).1.as_ref()).1
+    request.judge(policies, Framing::Undeclared, 3).1
 }
 
 fn good(parameters: &str, body: &str) -> Vec<(&'static str, String)> {
@@ -513,6 +521,14 @@ fn the_url_is_the_one_that_the_operator_knows() {
         reason(&policies(&message("https://other.example.com"), &json!({})), &headers, "an event"),
         "signature_mismatch"
     );
+    // Another parameter says nothing of which one it is.
+    let unnamed = |text: &str| text.replace(r#"";name=""#, r#"";key=""#);
+    let mut headers = signed("sig1", &unnamed(components), ";created=1700000000", &unnamed(&lines)).to_vec();
+    headers.extend([("content-digest", digest("an event")), (":path", "/hook?a+b=%7e*+c".to_owned())]);
+    assert_eq!(
+        reason(&policies(&message("https://hooks.example.com"), &json!({})), &headers, "an event"),
+        "signature_malformed"
+    );
     for (authority, scheme, expected) in [
         ("HOOKS.example.com:443", "https", "ok"),
         ("hooks.example.com:80", "http", "ok"),
@@ -537,5 +553,44 @@ fn an_algorithm_that_message_signatures_do_not_have_is_no_configuration() {
         let has =
             ["hmac-sha256", "ed25519", "ecdsa-p256-sha256", "rsa-sha256", "rsa-pss-sha512"].contains(&name);
         assert_eq!(Scheme::from_json(block.to_string().as_bytes()).is_ok(), has, "{name}");
+    }
+}
+
+/// What names a delivery in the memory: its nonce where the operator asks for one, an id in its body, or else what it says of
+/// the components that the operator asks for, whatever else is covered.
+#[test]
+fn a_delivery_is_named_by_what_is_covered() {
+    let by_content = policies(&profile(), &json!({"duplicates": {}}));
+    let with_id = json!({"duplicates": {"id": {"json": "/id"}}});
+    let in_body = policies(&profile(), &with_id);
+    let mut nonce = profile();
+    nonce["nonce"] = json!(true);
+    let by_nonce = policies(&nonce, &json!({"duplicates": {}}));
+    let more = |body: &str| {
+        let components = format!(r#"{COMPONENTS} "x-more""#);
+        let lines = format!("{}\"x-more\": 1\n", lines(&digest(body)));
+        let mut headers = signed("sig1", &components, ";created=1700000000", &lines).to_vec();
+        headers.extend([("content-digest", digest(body)), ("x-more", "1".to_owned())]);
+        headers
+    };
+    let (plain, later) = (";created=1700000000", ";created=1700000001");
+    let (one, two) = (r#";created=1700000000;nonce="1""#, r#";created=1700000000;nonce="2""#);
+    let (id, same_id, other_id) = (r#"{"id":"1"}"#, r#"{"id":"1","a":2}"#, r#"{"id":"2"}"#);
+    for (name, policies, first, second, is_same) in [
+        ("the same", &by_content, (good(plain, id), id), (good(plain, id), id), true),
+        ("more is covered", &by_content, (good(plain, id), id), (more(id), id), true),
+        ("another body", &by_content, (good(plain, id), id), (good(plain, same_id), same_id), false),
+        ("another time", &by_content, (good(plain, id), id), (good(later, id), id), false),
+        ("one nonce", &by_nonce, (good(one, id), id), (good(one, other_id), other_id), true),
+        ("another nonce", &by_nonce, (good(one, id), id), (good(two, id), id), false),
+        ("one id", &in_body, (good(plain, id), id), (good(later, same_id), same_id), true),
+        ("another id", &in_body, (good(plain, id), id), (good(plain, other_id), other_id), false),
+    ] {
+        let key = |(headers, body): (Vec<(&str, String)>, &str)| {
+            let decision = decision(policies, &headers, body, NOW).unwrap();
+            assert_eq!(codes(Some(&decision)), ("allow", "ok"), "{name}");
+            decision.record.delivery.unwrap().key
+        };
+        assert_eq!(key(first) == key(second), is_same, "{name}");
     }
 }

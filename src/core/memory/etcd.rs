@@ -223,7 +223,8 @@ fn done(message: &[u8]) -> Option<(TransactionDone, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::{Claim, DeliveryKey, Terms, Then};
+    use crate::memory::{Claim, Claimed, DeliveryKey, Settlement, Terms, Then};
+    use std::collections::{BTreeMap, BTreeSet};
 
     /// An etcd for tests.
     pub(super) fn etcd() -> Etcd {
@@ -258,5 +259,171 @@ mod tests {
         );
         assert_ne!(lease("a/", year, 0).id, lease("a/", year, 7 * 3_600_000).id);
         assert!((0..1000).all(|minute| lease("a/", 1, minute * 60_000).id > 0));
+    }
+
+    /// As much of an etcd as the memory asks for: one store with revisions, and leases that are there or not.
+    #[derive(Clone, Default)]
+    struct Store {
+        /// When it was created and last written, and what it holds.
+        keys: BTreeMap<Vec<u8>, (i64, i64, Vec<u8>)>,
+        /// How long each lasts.
+        leases: BTreeMap<i64, i64>,
+        revision: i64,
+    }
+
+    #[expect(
+        clippy::unwrap_in_result,
+        clippy::arithmetic_side_effects,
+        reason = "a broken call must fail the test loudly"
+    )]
+    impl Store {
+        fn call(&mut self, call: &Call) -> Result<Vec<u8>, u32> {
+            if call.method == Method::GrantLease {
+                let LeaseGrant { ttl, id } = LeaseGrant::decode(call.message.as_slice()).unwrap();
+                return match self.leases.insert(id, ttl) {
+                    None => Ok(Vec::new()),
+                    Some(_) => Err(FAILED_PRECONDITION),
+                };
+            }
+            // All of a transaction is done, or nothing.
+            let mut next = Self { revision: self.revision + 1, ..self.clone() };
+            let (succeeded, results) =
+                next.run(&Transaction::decode(call.message.as_slice()).unwrap()).ok_or(NOT_FOUND)?;
+            *self = next;
+            let header = Some(messages::Header { revision: self.revision });
+            Ok(TransactionDone { header, succeeded, results }.encode_to_vec())
+        }
+
+        /// Nothing where a key is put under a lease that does not exist.
+        fn run(&mut self, transaction: &Transaction) -> Option<(bool, Vec<messages::OperationDone>)> {
+            let holds = transaction.compare.iter().all(|compare| {
+                let (created, modified, _) = self.keys.get(&compare.key).cloned().unwrap_or_default();
+                match (compare.target(), compare.revision) {
+                    (Target::Created, Some(Revision::Created(revision))) => created == revision,
+                    (Target::Modified, Some(Revision::Modified(revision))) => modified == revision,
+                    other => panic!("{other:?}"),
+                }
+            });
+            let mut results = Vec::new();
+            for operation in if holds { &transaction.success } else { &transaction.failure } {
+                match operation.act.as_ref().unwrap() {
+                    Act::Get(key) => {
+                        let found = self.keys.get(&key.key).cloned();
+                        let found = found.map(|(_, modified, value)| messages::KeyValue { modified, value });
+                        let range = Some(messages::Range { values: found.into_iter().collect() });
+                        results.push(messages::OperationDone { range });
+                    }
+                    Act::Put(put) => {
+                        self.leases.get(&put.lease)?;
+                        let created = self.keys.get(&put.key).map_or(self.revision, |(created, ..)| *created);
+                        self.keys.insert(put.key.clone(), (created, self.revision, put.value.clone()));
+                    }
+                    Act::Delete(key) => drop(self.keys.remove(&key.key)),
+                    Act::Transaction(inner) => drop(self.run(inner)?),
+                }
+            }
+            Some((holds, results))
+        }
+
+        /// What a gateway hears when it claims a delivery, and in how many calls.
+        fn claim(&mut self, number: u8, now: i64) -> (Claimed, usize) {
+            let (mut claiming, mut call) = Claiming::start(&etcd(), claim(number).delivery, Millis(now));
+            for calls in 1..10 {
+                match claiming.answered(&etcd(), answer(&self.call(&call)), Millis(now)) {
+                    Progress::Call(next) => call = next,
+                    Progress::Claimed(claimed) => return (claimed, calls),
+                }
+            }
+            panic!("{number} is asked about for ever")
+        }
+
+        fn first(&mut self, number: u8, now: i64) -> Claim {
+            let (Claimed::First(own), _) = self.claim(number, now) else {
+                panic!("{number} is not the first")
+            };
+            own
+        }
+
+        /// Has what waits settled, and says in how many calls.
+        fn settle(&mut self, settlements: &mut Settlements, now: i64) -> usize {
+            let mut calls = 0;
+            while let Some(call) = settlements.next(&etcd(), Millis(now)) {
+                assert!(!settlements.is_idle() && calls < 10, "it is never done");
+                assert_eq!(settlements.answered(&etcd(), answer(&self.call(&call)), Millis(now)), None);
+                calls += 1;
+            }
+            assert!(settlements.is_idle());
+            calls
+        }
+
+        fn says(&self, number: u8) -> Option<&str> {
+            let (.., value) = self.keys.get(&etcd().key(&claim(number).delivery))?;
+            Some(std::str::from_utf8(value).unwrap())
+        }
+    }
+
+    fn answer(result: &Result<Vec<u8>, u32>) -> Answer<'_> {
+        match result {
+            Ok(message) => Answer::Message(message),
+            Err(status) => Answer::Status(*status),
+        }
+    }
+
+    #[test]
+    fn what_several_gateways_receive_passes_once() {
+        let (mut store, mut settlements) = (Store::default(), Settlements::default());
+        // The first of a minute grants the lease, with one put in vain and one that succeeds.
+        let (claimed, calls) = store.claim(1, 0);
+        let Claimed::First(one) = claimed else { panic!("{claimed:?}") };
+        assert_eq!((one.delivery, one.mark, calls), (claim(1).delivery, 1, 3));
+        assert_eq!(store.says(1), Some("pending 60000"));
+        assert_eq!(store.claim(1, 59_999), (Claimed::Pending, 1));
+        let (claimed, calls) = store.claim(2, 59_999);
+        let Claimed::First(two) = claimed else { panic!("{claimed:?}") };
+        assert_eq!(calls, 1, "under the same lease");
+
+        // Both together, under a lease that lasts as long as a delivery is remembered.
+        settlements.push(one, Settlement::Done, Millis(10));
+        settlements.push(two, Settlement::Forgotten, Millis(10));
+        assert_eq!(store.settle(&mut settlements, 20), 3);
+        assert_eq!((store.says(1), store.says(2)), (Some("done 86400010"), None));
+        assert_eq!(store.leases.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([180, 86_520]));
+        assert_eq!(store.claim(1, 86_400_009), (Claimed::Duplicate, 1));
+        store.first(2, 30);
+        store.first(1, 86_400_010);
+        assert_eq!(store.says(1), Some("pending 86460010"), "put in the place of what has run out");
+    }
+
+    #[test]
+    fn who_is_late_settles_nothing_of_another_s_and_counts_where_nobody_else_came() {
+        for (then, expected) in
+            [("nobody", "done 86470000"), ("deleted", "done 86470000"), ("another", "pending 130000")]
+        {
+            for settlement in [Settlement::Done, Settlement::Forgotten] {
+                let (mut store, mut settlements) = (Store::default(), Settlements::default());
+                let late = store.first(1, 0);
+                match then {
+                    "deleted" => store.keys.clear(),
+                    "another" => drop(store.first(1, 70_000)),
+                    _ => {}
+                }
+                settlements.push(late, settlement, Millis(70_000));
+                store.settle(&mut settlements, 70_000);
+                let is_kept = settlement == Settlement::Done || then == "another";
+                assert_eq!(store.says(1), is_kept.then_some(expected), "{then}: {settlement:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_is_one_of_two_and_an_answer_has_a_revision() {
+        let names = [Method::Transaction, Method::GrantLease].map(|method| (method.service(), method.name()));
+        assert_eq!(names, [("etcdserverpb.KV", "Txn"), ("etcdserverpb.Lease", "LeaseGrant")]);
+        let of_revision = |revision| {
+            let header = Some(messages::Header { revision });
+            done(&TransactionDone { header, ..TransactionDone::default() }.encode_to_vec())
+        };
+        assert!(of_revision(1).is_some());
+        assert!(of_revision(0).is_none() && done(b"").is_none() && done(b"\xff").is_none());
     }
 }

@@ -81,3 +81,20 @@ pub(super) fn is_same_name(given: &[u8], name: &[u8]) -> bool {
     let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     given.len() == name.len() && given.iter().map(fold).eq(name.iter().map(fold))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_change_is_one() {
+        assert!(Edits::default().is_empty());
+        for edits in [
+            Edits { target: Some(Vec::new()), ..Edits::default() },
+            Edits { remove: vec![Vec::new()], ..Edits::default() },
+            Edits { set: vec![("a", Arc::from("b"))], ..Edits::default() },
+        ] {
+            assert!(!edits.is_empty(), "{edits:?}");
+        }
+    }
+}

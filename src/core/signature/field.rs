@@ -90,7 +90,8 @@ impl Field {
         let place = Place::parse(object)?;
         let split = match object.get("split") {
             Some(node) => match node.text()?.as_bytes() {
-                [byte] if byte.is_ascii() => Some(*byte),
+                // A character that is one byte is ASCII.
+                [byte] => Some(*byte),
                 _ => return Err(node.error(Wrong::Rule("must be one ASCII character"))),
             },
             None => None,

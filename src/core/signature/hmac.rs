@@ -304,4 +304,11 @@ mod tests {
         let mac = HmacKind::Sha256.key(b"secret").unwrap();
         assert_eq!(format!("{mac:?}"), "Mac(..)");
     }
+
+    #[test]
+    fn what_a_digest_keeps_on_the_heap_is_counted() {
+        let kept = [Digest::sha256(), Digest::sha512()].map(|digest| digest.kept_bytes());
+        assert_eq!(kept.map(|bytes| bytes > 200), [false, true], "{kept:?}");
+        assert_eq!(Digest::sha256().kept_bytes(), 0);
+    }
 }

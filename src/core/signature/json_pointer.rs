@@ -394,10 +394,32 @@ mod tests {
                 assert_eq!(search.finish(), answer, "{path} in {shown} by {size}");
             }
         }
-        let long = format!(r#"{{"t":{}}}"#, "1".repeat(LONGEST + 1));
-        let mut search = Search::new(pointer("/t").unwrap());
-        search.update(long.as_bytes());
-        assert_eq!(search.finish(), Answer::Malformed);
+    }
+
+    #[test]
+    fn no_value_is_longer_than_the_longest_and_what_is_elsewhere_may_be() {
+        let (longest, longer) = ("1".repeat(LONGEST), "1".repeat(LONGEST + 1));
+        for (body, answer) in [
+            (format!(r#"{{"t":{longest}}}"#), word(&longest)),
+            (format!(r#"{{"t":{longer}}}"#), Answer::Malformed),
+            (format!(r#"{{"t":"{longest}"}}"#), text(&longest)),
+            (format!(r#"{{"t":"{longer}"}}"#), Answer::Malformed),
+            (format!(r#"{{"a":{longer},"t":1}}"#), word("1")),
+            (format!(r#"{{"a":"{longer}","t":1}}"#), word("1")),
+            (r#"{"t":{"\u0061":1}}"#.to_owned(), Answer::Absent),
+        ] {
+            let mut search = Search::new(pointer("/t").unwrap());
+            search.update(body.as_bytes());
+            let shown: String = body.chars().take(60).collect();
+            assert_eq!(search.finish(), answer, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_is_written_as_it_is_read() {
+        for pointed in ["/a", "/a~1b/m~0n/0", "/~01"] {
+            assert_eq!(super::text(&pointer(pointed).unwrap()), pointed);
+        }
     }
 
     #[test]

@@ -211,3 +211,14 @@ impl Tag {
         claims.iter().fold(false, |held, claim| equal(&tag, claim) | held)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_text_only_where_it_is_part_of_what_is_signed() {
+        assert_eq!(Key::Text(b"secret".to_vec()).text(), Some(&b"secret"[..]));
+        assert_eq!(Key::Text(b"secret".to_vec()).hmac_sha256(b""), None);
+    }
+}

@@ -322,3 +322,15 @@ fn digests(facts: &Facts<'_>) -> Result<Vec<(Digest, Vec<u8>)>, Reason> {
     }
     if digests.is_empty() { Err(Reason::SignatureMalformed) } else { Ok(digests) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_of_seconds_from_1970_on() {
+        for (seconds, expected) in [(0, Some(0)), (1, Some(1000)), (-1, None), (i64::MAX / 1000 + 1, None)] {
+            assert_eq!(millis(seconds).ok(), expected.map(Millis), "{seconds}");
+        }
+    }
+}

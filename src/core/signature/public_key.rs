@@ -245,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_verification_keeps_is_counted() {
+        let key = Arc::new(PublicKey::ed25519(&HEXLOWER.decode(KEY.as_bytes()).unwrap()).unwrap());
+        let claim = HEXLOWER.decode(SIGNATURE.as_bytes()).unwrap();
+        let kept = Verification::start(vec![(0, key)], &[claim], b"").kept_bytes();
+        assert!(kept > size_of::<Verification>(), "{kept}: a stream for each claim");
+    }
+
+    #[test]
     fn weak_and_non_canonical_points_are_no_keys_and_no_signatures() {
         let identity = [&[1][..], &[0; 31]].concat();
         let non_canonical = [&[0xee][..], &[0xff; 30], &[0x7f]].concat();

@@ -116,7 +116,7 @@ impl SignedContent {
         let mut rest = text;
         while !rest.is_empty() {
             let (literal, tail) = rest.split_once('{').unwrap_or((rest, ""));
-            if literal.contains('}') || (tail.is_empty() && literal.len() != rest.len()) {
+            if literal.contains('}') {
                 return Err(TemplateError::Unbalanced);
             }
             if !literal.is_empty() {

@@ -5,7 +5,7 @@
 
 use crate::uri::percent::{decode, escaped, hex_digit};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// More readings than this, or a longer path, are not looked through: the doubt stands, and nobody can make us work.
 const MAX_READINGS: usize = 96;
@@ -65,24 +65,26 @@ pub fn any_reading(path: &[u8], mut is_such: impl FnMut(&[u8]) -> bool) -> bool 
     if path.len() > MAX_LENGTH {
         return true;
     }
-    // Each with the most decodes that were left when it was found.
-    let mut seen = BTreeMap::<Vec<u8>, u8>::new();
+    // One decode after the other: what is found again later has fewer left, and leads nowhere else.
+    let mut seen = BTreeSet::<Vec<u8>>::new();
     // Its case is folded last: of an overlong form the decoder may see six bits only, which differ in `I` and `i`.
-    let mut open = vec![(path.to_vec(), DECODES)];
-    while let Some((reading, decodes)) = open.pop() {
-        match seen.get(&reading) {
-            Some(left) if *left >= decodes => continue,
-            Some(_) => {}
-            None if seen.len() >= MAX_READINGS || is_such(&reading.to_ascii_lowercase()) => return true,
-            None => {}
+    let mut open = vec![path.to_vec()];
+    for _ in 0..=DECODES {
+        let mut decoded = Vec::new();
+        while let Some(reading) = open.pop() {
+            if seen.contains(&reading) {
+                continue;
+            }
+            if seen.len() >= MAX_READINGS || is_such(&reading.to_ascii_lowercase()) {
+                return true;
+            }
+            open.extend(STEPS.iter().filter_map(|step| step(&reading)));
+            if let Cow::Owned(next) = decode(&reading) {
+                decoded.push(next);
+            }
+            seen.insert(reading);
         }
-        open.extend(STEPS.iter().filter_map(|step| step(&reading)).map(|next| (next, decodes)));
-        if let Some(left) = decodes.checked_sub(1)
-            && let Cow::Owned(decoded) = decode(&reading)
-        {
-            open.push((decoded, left));
-        }
-        seen.insert(reading, decodes);
+        open = decoded;
     }
     false
 }
@@ -340,6 +342,8 @@ mod tests {
             ("/hooks%U002Fv1", true),
             ("/hooks%f8%80%80%80%afv1", true),
             ("/hooks%e0%80v1", false),
+            ("/hook%c5%bf/v1", true),
+            ("/hoo%c5%bfs/v1", false),
             ("/hooks%e2%82%acv1", false),
             ("/hooks%u002fv1", true),
             ("/hooks%ud800v1", false),
@@ -352,7 +356,18 @@ mod tests {
         ] {
             assert_eq!(any_reading(path.as_bytes(), |reading| reading == b"/hooks/v1"), found, "{path}");
         }
-        assert!(any_reading(&[b'/'; MAX_LENGTH + 1], |_| false), "too long to look through");
+        // Of a longer sequence all bytes are marked as such: this would be a `!`.
+        assert!(!any_reading(b"/%e0@a", |reading| reading == b"/!"));
+        // The sign of the Kelvin for a `k`.
+        assert!(any_reading(b"/hoo%e2%84%aas/v1", |reading| reading == b"/hooks/v1"));
+        for (length, is_too_long) in [(MAX_LENGTH, false), (MAX_LENGTH + 1, true), (MAX_LENGTH + 2, true)] {
+            let long = format!("/{}", "a".repeat(length - 1));
+            assert_eq!(
+                any_reading(long.as_bytes(), |_| false),
+                is_too_long,
+                "{length}: too long to look through"
+            );
+        }
         assert_eq!(readings(&[b'/'; MAX_LENGTH + 1]), None);
         let many = "/x;y/%252e%2e//%255c%3b%20./%u002f%c0%af%3f/../+/%00/".repeat(9);
         assert_eq!(readings(many.as_bytes()), None, "too many to look through");

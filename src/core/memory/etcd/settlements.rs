@@ -305,4 +305,47 @@ mod tests {
         assert!(settlements.waiting.iter().all(|one| one.settlement == Settlement::Done));
         assert_eq!(settlements.waiting.len(), MOST_WAITING);
     }
+
+    #[test]
+    fn what_is_under_way_takes_room_as_well() {
+        let mut settlements = Settlements::default();
+        settlements.push(claim(1), Settlement::Done, Millis(0));
+        settlements.push(claim(2), Settlement::Done, Millis(0));
+        settlements.next(&etcd(), Millis(0)).unwrap();
+        for _ in 0..MOST_WAITING - 2 {
+            assert_eq!(settlements.push(claim(3), Settlement::Done, Millis(0)), 0);
+        }
+        assert_eq!(settlements.push(claim(3), Settlement::Done, Millis(0)), 1);
+    }
+
+    #[test]
+    fn what_is_no_answer_of_an_etcd_is_a_failure_and_said_so() {
+        let mut settlements = Settlements::default();
+        settlements.push(claim(1), Settlement::Done, Millis(0));
+        settlements.next(&etcd(), Millis(0)).unwrap();
+        let health = settlements.answered(&etcd(), Answer::Message(b""), Millis(0));
+        assert_eq!(health, Some(Health::Failing(UNAVAILABLE)));
+        assert!(settlements.is_failing() && !settlements.is_idle());
+        settlements.next(&etcd(), Millis(1000)).unwrap();
+        assert_eq!(
+            settlements.answered(&etcd(), Answer::Message(REVISION), Millis(1000)),
+            Some(Health::Restored)
+        );
+        assert!(!settlements.is_failing() && settlements.is_idle());
+        let lines = [Health::Failing(14), Health::Restored].map(|health| health.line(&etcd()));
+        assert!(
+            lines[0].contains("cluster etcd cannot be told") && lines[0].contains("status 14"),
+            "{}",
+            lines[0]
+        );
+        assert!(lines[1].contains("cluster etcd can be told again"), "{}", lines[1]);
+
+        // A lease that is not granted: its settlement waits.
+        settlements.push(claim(1), Settlement::Done, Millis(2000));
+        settlements.next(&etcd(), Millis(2000)).unwrap();
+        assert_eq!(settlements.answered(&etcd(), Answer::Status(NOT_FOUND), Millis(2000)), None);
+        assert_eq!(settlements.next(&etcd(), Millis(2000)).unwrap().method, Method::GrantLease);
+        let health = settlements.answered(&etcd(), Answer::Status(UNAVAILABLE), Millis(2000));
+        assert_eq!(health, Some(Health::Failing(UNAVAILABLE)));
+    }
 }
