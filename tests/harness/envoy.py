@@ -155,6 +155,10 @@ class Envoy:
         return self._process.pid
 
     @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def resident_kib(self) -> int:
         """The memory of the process, that of its Wasm VMs included."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
