@@ -63,8 +63,10 @@ class Gateway:
             self.etcd = stack.enter_context(Etcd())
             self._provider = stack.enter_context(FeedServer(self._folder))
             self._provider.answer = respond(self._list())
-            self.envoy = stack.enter_context(Envoy(self._envoy_config(), concurrency=WORKERS, files={"guard.json": self._guard()}))
-            self.envoy.admin(f"/logging?{LOGGER}=warning", post=True)  # a line for each refusal would be the better part of a gigabyte
+            envoy = Envoy(self._envoy_config(), concurrency=WORKERS, files={"guard.json": self._guard()})
+            self.envoy = stack.enter_context(envoy)
+            # A line for each refusal would be the better part of a gigabyte.
+            self.envoy.admin(f"/logging?{LOGGER}=warning", post=True)
             self._probes = Traffic(random.Random(), f"probe-{GUARD}")
             self._until_agreed(lambda: self._probe("once") == 200 and self._probe("addressed") == 200)
             self._stack = stack.pop_all()
@@ -78,7 +80,8 @@ class Gateway:
     def reload(self) -> None:
         """Another configuration, or every third time one that has to be refused."""
         self._version += 1
-        counter, key = (r"\.config_reload$", "reloads") if self._version % 3 else (r"\.(update_rejected|config_fail)$", "refused configurations")
+        refused = (r"\.(update_rejected|config_fail)$", "refused configurations")
+        counter, key = refused if self._is_wrong else (r"\.config_reload$", "reloads")
         before = sum(self.envoy.stats(counter).values())
         self.envoy.write("guard.json", self._guard())
         self.envoy.wait_for_stat(counter, before + 1)
@@ -136,19 +139,27 @@ class Gateway:
         return hooks(*(["127.0.0.0/8"] if self.is_open else ["192.0.2.0/24"]), *(f"198.51.100.{n}" for n in range(0, 200, 2)))
 
     def _guard_config(self) -> dict:
-        config = guard_config({"feed": "hooks"}, feeds={"hooks": feed()}, memory={"etcd": {"cluster": "etcd", "timeout_ms": 5000}}, held_bytes=HELD)
-        more = {"name": f"more-{self._version}", "match": {"path": "/more"}, "require": {"token": {"bearer": True, "secrets": [{"value": "a-token-of-nobody"}]}}}
-        config["policies"].insert(self._version % len(config["policies"]), more if self._version % 3 or not self._version else more | {"requires": {}})
+        memory = {"etcd": {"cluster": "etcd", "timeout_ms": 5000}}
+        config = guard_config({"feed": "hooks"}, feeds={"hooks": feed()}, memory=memory, held_bytes=HELD)
+        token = {"bearer": True, "secrets": [{"value": "a-token-of-nobody"}]}
+        more = {"name": f"more-{self._version}", "match": {"path": "/more"}, "requires" if self._is_wrong else "require": {"token": token}}
+        config["policies"].insert(self._version % len(config["policies"]), more)
         return config
+
+    @property
+    def _is_wrong(self) -> bool:
+        """Whether this version of the configuration is one that has to be refused."""
+        return self._version % 3 == 2
 
     def _guard(self) -> str:
         """The filter as Envoy's file of a discovered extension has it."""
         whole = bootstrap(self._guard_config(), upstream_port=1)
-        kind = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
-        return json.dumps({"resources": [{"@type": kind, "name": "guard", "typed_config": _manager(whole)["http_filters"][0]["typed_config"]}]})
+        resource = {"@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "name": "guard"}
+        return json.dumps({"resources": [resource | {"typed_config": _manager(whole)["http_filters"][0]["typed_config"]}]})
 
     def _envoy_config(self) -> dict:
-        config = bootstrap(self._guard_config(), upstream_port=self.application.port, stats_tags=TAGS, clusters=[self.etcd.cluster(), self._provider.cluster("feeds")])
+        clusters = [self.etcd.cluster(), self._provider.cluster("feeds")]
+        config = bootstrap(self._guard_config(), upstream_port=self.application.port, stats_tags=TAGS, clusters=clusters)
         config |= {"node": {"id": "gateway", "cluster": "gateway"}}
         manager, source = _manager(config), {"path_config_source": {"path": "./guard.json"}}
         manager["http_filters"][0] = {"name": "guard", "config_discovery": {"config_source": source, "type_urls": [FILTER_TYPE]}}
@@ -159,4 +170,3 @@ class Gateway:
 
 def _manager(config: dict) -> dict:
     return config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-

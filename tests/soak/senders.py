@@ -25,7 +25,7 @@ from fuzz.envoy.traffic import TOKENS, Delivery, Fate, Traffic
 
 from soak.gateway import Gateway
 
-SENDS = [client.h1_length, client.h1_length, client.h1_length, partial(client.h1_chunked, trailers=client.TRAILERS), client.h1_chunked, client.h2_send]
+SENDS = [*[client.h1_length] * 3, client.h1_chunked, partial(client.h1_chunked, trailers=client.TRAILERS), client.h2_send]
 # What stands in nobody's way: neither a memory nor a list is asked.
 PLAIN = ["github", "hosted", "slack", "stripe", "svix", "form", "token", "query"]
 LATE = 200
@@ -38,7 +38,9 @@ class Senders:
         self._gateway, self._rate, self._stop = gateway, rate, stop
         self.faults: list[str] = []
         self.counts: Counter[str] = Counter()
-        self._threads = [threading.Thread(target=self._guarded, args=(run, index)) for index, run in enumerate([self._ordinary, self._ordinary, self._hostile, *[self._slow] * 12])]
+        self._lock = threading.Lock()
+        runs = [self._ordinary, self._ordinary, self._hostile, *[self._slow] * 12]
+        self._threads = [threading.Thread(target=self._guarded, args=(run, index)) for index, run in enumerate(runs)]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -84,7 +86,7 @@ class Senders:
         # Of a declared length a token's body is passed on as it comes, and an empty one has ended with its head.
         is_held = send is not client.h1_length or (delivery.request.body and delivery.policy not in TOKENS)
         may_be_refused = self._may_be_refused(delivery, since, is_held=bool(is_held))
-        self.counts["good" if delivery.fate is Fate.MUST else "duplicates" if duplicate else "bad"] += 1
+        self._count("good" if delivery.fate is Fate.MUST else "duplicates" if duplicate else "bad")
         if duplicate:
             right = {409, 503} if may_be_refused else {409}
         elif delivery.policy == "addressed" and delivery.fate is not Fate.NEVER:
@@ -109,10 +111,11 @@ class Senders:
             self._fault(f"{delivery.request.test_id} was answered 200 and has not come")
         if response.status not in right if right is not None else 200 <= response.status < 300:
             request = delivery.request
-            self._fault(f"{request.test_id} for {delivery.policy} ({delivery.fate.value}) was answered {response.status} and not {right or 'refused'} after {time.monotonic() - since:.1f} s: "
-                        f"{request.method!r} {request.target!r} {request.headers!r}, {len(request.body)} bytes")
-        if response.status == 503 and right is not None:
-            self.counts["good, refused while etcd was away or too much was held"] += delivery.fate is not Fate.NEVER
+            sent = f"{delivery.policy} ({delivery.fate.value}) {request.method!r} {request.target!r} {request.headers!r}, {len(request.body)} bytes"
+            took = time.monotonic() - since
+            self._fault(f"{request.test_id} was answered {response.status} and not {right or 'refused'} after {took:.1f} s: {sent}")
+        if response.status == 503 and right is not None and delivery.fate is not Fate.NEVER:
+            self._count("good, refused while etcd was away or too much was held")
 
     def _hostile(self, traffic: Traffic, chance: random.Random) -> None:
         """The sequences of `make fuzz-envoy`, a few a second."""
@@ -123,9 +126,10 @@ class Senders:
             deliveries = [*sequence.deliveries, *([sequence.again[0]] if sequence.again else [])]
             gateway.application.expect(*deliveries)
             answers = drive(gateway.envoy.port, sequence)
-            self.counts["hostile sequences"] += 1
+            self._count("hostile sequences")
             if not gateway.crowded.overlap(since):
-                for fault in judge(sequence, answers) + [f"{one.request.test_id} had to pass and has not come" for one in gateway.application.lacks(*sequence.deliveries)]:
+                missing = [f"{one.request.test_id} had to pass and has not come" for one in gateway.application.lacks(*sequence.deliveries)]
+                for fault in judge(sequence, answers) + missing:
                     self._fault(f"{fault}; {sequence.protocol}: {sequence.pieces!r}")
             self._later(late, deliveries)
 
@@ -138,12 +142,13 @@ class Senders:
             ends = chance.random() < 0.5
             delivery.fate = Fate.MUST if ends else Fate.MAY
             gateway.application.expect(delivery)
-            wire = http1.head(delivery, http1.length(delivery.request.body)) + delivery.request.body
+            wire = http1.head(delivery.request, http1.length(delivery.request.body)) + delivery.request.body
             cuts = sorted(chance.sample(range(1, len(wire)), 20))
             pieces = [wire[start:end] for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
-            self.counts["slow"] += 1
+            self._count("slow")
             pause = chance.choice([0.05, 0.5, 2, 3])
-            status = _dribble(gateway.envoy.port, pieces if ends else pieces[:chance.randrange(1, 20)], pause, self._stop, answered=ends)
+            pieces = pieces if ends else pieces[:chance.randrange(1, 20)]
+            status = _dribble(gateway.envoy.port, pieces, pause, self._stop, answered=ends)
             if status is None:
                 self._later(late, [delivery])
             else:
@@ -155,6 +160,10 @@ class Senders:
         late.extend(deliveries)
         while len(late) > LATE:
             self._gateway.application.forget(late.popleft())
+
+    def _count(self, kind: str) -> None:
+        with self._lock:
+            self.counts[kind] += 1
 
     def _fault(self, text: str) -> None:
         self.faults.append(f"{time.strftime('%H:%M:%S')} {text}"[:4000])

@@ -8,16 +8,15 @@ import re
 from random import Random
 
 import hpack
-from harness.client import Headers
+from harness.client import TRAILERS, Headers
 from harness.streams import ACK, CONTINUATION, END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, frame, frame_head
 
 from fuzz.envoy.sequence import End, Sequence, split
-from fuzz.envoy.traffic import SIGNERS, Delivery, Fate, Traffic
+from fuzz.envoy.traffic import FIRM, HOST, Delivery, Fate, Traffic
 
 DATA, PRIORITY, RST_STREAM, PUSH_PROMISE, WINDOW_UPDATE = 0, 2, 3, 5, 8
 END_STREAM, PADDED, WITH_PRIORITY = 1, 8, 32
-MOST_DATA = 60_000
-TRAILERS: Headers = [(b"x-checksum", b"abc"), (b"x-hub-signature-256", b"sha256=" + b"0" * 64)]
+MOST_DATA, MOST_PADDING = 60_000, 256
 # A step of a stream: a block of headers, or a part of the body, with END_STREAM or without; or a frame as it is, of which the stream is filled in.
 Step = tuple[str, object, bool]
 
@@ -46,13 +45,15 @@ class Writer:
     def _block(self, stream: int, headers: Headers, flags: int) -> bytes:
         tuples = [self._random.choice([hpack.HeaderTuple, hpack.NeverIndexedHeaderTuple])(*pair) for pair in headers]
         block = self._encoder.encode(tuples, huffman=self._random.random() < 0.5)
-        cuts = sorted({0, *(self._random.randrange(1, len(block)) for _ in range(self._random.choice([0, 0, 1, 4]))), *range(0, len(block), 16_000)})
+        chosen = [self._random.randrange(1, len(block)) for _ in range(self._random.choice([0, 0, 1, 4]))]
+        cuts = sorted({0, *chosen, *range(0, len(block), 16_000)})
         parts = [block[start:end] for start, end in zip(cuts, [*cuts[1:], len(block)], strict=True)]
         first = parts[0]
         if self._random.random() < 0.2:
             flags, first = flags | WITH_PRIORITY, b"\0\0\0\0" + bytes([self._random.randrange(256)]) + first
         frames = [self._padded(HEADERS, flags | END_HEADERS * (len(parts) == 1), stream, first)]
-        frames += [frame(CONTINUATION, END_HEADERS * (index == len(parts) - 1), stream, part) for index, part in enumerate(parts) if index]
+        for index, part in enumerate(parts[1:], 2):
+            frames.append(frame(CONTINUATION, END_HEADERS * (index == len(parts)), stream, part))
         return b"".join(frames)
 
     def _padded(self, kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -81,14 +82,10 @@ def _steps(random: Random, delivery: Delivery) -> list[Step]:
         steps.append(("data", part, start == len(body) and not with_trailers))
     if with_trailers:
         steps.append(("headers", TRAILERS, True))
-    for kind, payload in random.choice([[], [], [(PRIORITY, b"\0\0\0\0\x10")], [(WINDOW_UPDATE, b"\0\0\x10\0")], [(0xBE, b"a frame of no known type")]]):
-        steps.insert(random.randrange(1, len(steps) + 1), (kind, payload, False))
+    if random.random() < 0.6:
+        odd = random.choice([(PRIORITY, b"\0\0\0\0\x10"), (WINDOW_UPDATE, b"\0\0\x10\0"), (0xBE, b"a frame of no known type")])
+        steps.insert(random.randrange(1, len(steps) + 1), (*odd, False))
     return steps
-
-
-def _fits(delivery: Delivery, room: int) -> int:
-    """What is left of the room, padding included; less than nothing where it does not fit."""
-    return room - len(delivery.request.body) - 256 * (2 + len(delivery.request.body) // (1 if len(delivery.request.body) < 100 else 10))
 
 
 def _leaves_the_others(delivery: Delivery) -> bool:
@@ -142,87 +139,105 @@ def clean(random: Random, traffic: Traffic) -> Sequence:
     for _ in range(random.choice([1, 2, 3, 6])):
         kind = random.random()
         delivery = traffic.without_body() if kind < 0.1 else traffic.bad() if kind < 0.35 else traffic.good()
-        if (left := _fits(delivery, room)) < 2000 or not _leaves_the_others(delivery):
+        steps = _steps(random, delivery)
+        size = sum(len(content) + MOST_PADDING for name, content, _ in steps if name == "data")
+        if size > room or not _leaves_the_others(delivery):
             continue
-        room, steps = left, _steps(random, delivery)
+        room -= size
         if kind > 0.9 and len(steps) > 1:
             # Before its end, and so for nobody to pass on; a token's may have begun.
             steps = [*steps[:random.randrange(1, len(steps))], (RST_STREAM, b"\0\0\0\x08", False)]
             delivery.fate = Fate.MAY
         deliveries.append(delivery)
         streams.append(steps)
-    awaited = {number: delivery for number, delivery in zip(_interleave(random, writer, streams), deliveries, strict=True) if delivery.fate is not Fate.MAY}
+    numbers = _interleave(random, writer, streams)
+    awaited = {number: one for number, one in zip(numbers, deliveries, strict=True) if one.fate is not Fate.MAY}
     # Of less than the whole preface Envoy takes the connection for HTTP/1.1.
     pieces = split(random, writer.wire, len(PREFACE))
     again = traffic.good(size=100)
     writer.wire, stream = b"", writer.stream()
     writer.step(stream, ("headers", _head(again), False))
     writer.step(stream, ("data", again.request.body, True))
-    return Sequence("HTTP/2", deliveries, pieces, statuses, awaited=awaited, again=(again, stream, writer.wire), pause=random.choice([0, 0, 0.001]))
+    return Sequence("HTTP/2", deliveries, pieces, statuses, awaited=awaited, again=(again, stream, writer.wire),
+                    pause=random.choice([0, 0, 0.001]))
 
 
 # What no client may send.
 
 
+SMUGGLED = b"POST /hooks/github HTTP/1.1\r\nhost: hooks.example.com\r\ncontent-length: 0\r\n\r\n"
+ODD_HEADERS: Headers = [
+    (b"content-length", b"0"), (b"content-length", b"10"), (b"content-length", b"10000"), (b"content-length", b"-1"), (b"content-length", b"5, 5"),
+    (b"transfer-encoding", b"chunked"), (b"connection", b"close"), (b"te", b"gzip"), (b"upgrade", b"websocket"), (b"expect", b"100-continue"),
+    (b"X-Upper", b"a"), (b"x y", b"a"), (b"x:", b"a"), (b"", b"a"), (b"x\r\ny", b"a"), (b"x", b"a\nb"), (b"x", b"a\0b"), (b"x", b" a "),
+    (b"x", b"a\r\ntransfer-encoding: chunked"), (b"x", b"a\r\n\r\n" + SMUGGLED), (b"x", b"l" * 100_000), (b"cookie", b"a=b"),
+    (b":path", b"/admin"), (b":status", b"200"), (b":protocol", b"websocket"), (b"host", b"example.org"), (b"host", HOST),
+    (b"x-webhook-guard-verdict", b"verified"),
+]
+PSEUDO = [b":path", b":method", b":scheme", b":authority"]
+# Settings that leave Envoy little room for its answers, or that none may send.
+ODD_SETTINGS = [b"", b"", b"\0\x04\0\0\0\0", b"\0\x02\0\0\0\0", b"\0\x08\0\0\0\x01", b"\0\x03\0\0\0\x01",
+                b"\0\x05\0\xff\xff\xff", b"\xff\xff\0\0\0\0"]
+# Frames between the streams, which no connection has to survive.
+POISON = [
+    frame(DATA, END_STREAM, 0, b"x"), frame(DATA, PADDED, 1, b"\xff"), frame(DATA, 0, 1, b"x" * 20_000),
+    frame(HEADERS, END_HEADERS, 0, b"\x82"), frame(HEADERS, END_HEADERS, 2, b"\x82"), frame(HEADERS, 0, 101, b"\x82"),
+    frame(HEADERS, END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff"), frame(HEADERS, END_HEADERS, 1, b"\x3f\xe1\xff\xff\xff\x0f"),
+    frame(HEADERS, 0, 103, b"\x82") + frame(CONTINUATION, 0, 103, b"") * 200, frame(CONTINUATION, END_HEADERS, 1, b"\x82"),
+    frame(SETTINGS, ACK, 0, b""), frame(SETTINGS, 0, 0, b"\0"), frame(SETTINGS, 0, 1, b""), frame(SETTINGS, 0, 0, b"\0\x01\0\0\0\0"),
+    frame(SETTINGS, 0, 0, b"\0\x04\xff\xff\xff\xff"), frame(SETTINGS, 0, 0, b"\0\x05\0\0\0\x01"), frame(SETTINGS, 0, 0, b"\0\x03\0\0\0\0") * 50,
+    frame(WINDOW_UPDATE, 0, 0, bytes(4)), frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"),
+    frame(PING, 0, 0, b"short"), frame(PING, 0, 0, b"8 bytes!"), frame(PING, 0, 0, b"8 bytes!") * 300, frame(GOAWAY, 0, 0, bytes(8)),
+    frame(RST_STREAM, 0, 99, bytes(4)), frame(RST_STREAM, 0, 1, bytes(3)), frame(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\x02\x82"),
+    b"\xff" * 9, b"GET / HTTP/1.1\r\n\r\n", PREFACE, b"\0\0\x05\x63\x07\x80\0\0\x01hello",
+]
+
+
+def _odd_pseudo(target: bytes) -> list[tuple[bytes, bytes]]:
+    paths = [b"", target[1:], b"*", b"http://" + HOST + target, target + b" HTTP/1.1\r\nx: y", target + b"#x", target + b"\0", target + b" x",
+             b"//" + HOST + target]
+    return [
+        *((b":path", path) for path in paths), (b":method", b"CONNECT"), (b":method", b"POST /admin HTTP/1.1\r\nx: y"), (b":method", b""),
+        (b":method", b"GET"), (b":scheme", b""), (b":scheme", b"https"), (b":scheme", b"http://example.org/"), (b":authority", b""),
+        (b":authority", b"example.org"), (b":authority", HOST + b"\r\nx: y"), (b":authority", b"a@" + HOST)]
+
+
 def _malformed(random: Random, delivery: Delivery) -> list[Step]:
     """One wrong thing about the headers, the trailers or the frames of a stream."""
-    body, head = delivery.request.body, _head(delivery)
-    host, target = delivery.request.host, delivery.request.target
-    smuggled = b"POST /hooks/github HTTP/1.1\r\nhost: " + host + b"\r\ncontent-length: 0\r\n\r\n"
-    added = random.choice([
-        (b"content-length", b"%d" % (len(body) - 1)), (b"content-length", b"%d" % (len(body) + 1)), (b"content-length", b"0"), (b"content-length", b"-1"), (b"content-length", b"5, 5"),
-        (b"transfer-encoding", b"chunked"), (b"connection", b"close"), (b"te", b"gzip"), (b"upgrade", b"websocket"), (b"X-Upper", b"a"), (b"x y", b"a"), (b"x:", b"a"), (b"", b"a"), (b"x\r\ny", b"a"),
-        (b"x", b"a\r\ntransfer-encoding: chunked"), (b"x", b"a\r\n\r\n" + smuggled), (b"x", b"a\nb"), (b"x", b"a\0b"), (b"x", b" a "), (b":path", b"/admin"), (b":status", b"200"), (b":protocol", b"websocket"),
-        (b"host", b"example.org"), (b"host", host), (b"x", b"l" * 100_000), (b"cookie", b"a=b"), (b"expect", b"100-continue"), (b"x-webhook-guard-verdict", b"verified"),
-    ])
-    replaced = dict([random.choice([
-        (b":method", b"CONNECT"), (b":method", b"POST /admin HTTP/1.1\r\nx: y"), (b":method", b""), (b":method", b"GET"), (b":scheme", b""), (b":scheme", b"https"), (b":scheme", b"http://example.org/"),
-        (b":authority", b""), (b":authority", b"example.org"), (b":authority", host + b"\r\nx: y"), (b":authority", b"a@" + host), (b":path", b""), (b":path", target[1:]), (b":path", b"*"),
-        (b":path", b"http://" + host + target), (b":path", target + b" HTTP/1.1\r\nx: y"), (b":path", target + b"#x"), (b":path", target + b"\0"), (b":path", target + b" x"), (b":path", b"//" + host + target)])])
-    whole: list[Step] = [("headers", head, False), ("data", body, True)]
+    head, added, missing = _head(delivery), random.choice(ODD_HEADERS), random.choice(PSEUDO)
+    name, odd = random.choice(_odd_pseudo(delivery.request.target))
+    begins, part, ends = ("headers", head, False), ("data", delivery.request.body, False), ("data", delivery.request.body, True)
+    if random.random() < 0.4:
+        headers = random.choice([
+            [*head, added], [*head[:4], added, *head[4:]], [added, *head], [*head[4:], *head[:4]],
+            [pair for pair in head if pair[0] != missing], [(key, odd if key == name else value) for key, value in head]])
+        return [("headers", headers, False), ends]
+    kind = random.choice([DATA, HEADERS, PRIORITY, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION, 10, 255])
     return random.choice([
-        [("headers", [*head, added], False), ("data", body, True)],
-        [("headers", [*head[:4], added, *head[4:]], False), ("data", body, True)],
-        [("headers", [added, *head], False), ("data", body, True)],
-        [("headers", [(name, replaced.get(name, value)) for name, value in head], False), ("data", body, True)],
-        [("headers", [pair for pair in head if pair[0] != random.choice([b":path", b":method", b":scheme", b":authority"])], False), ("data", body, True)],
-        [("headers", head[4:] + head[:4], False), ("data", body, True)],
-        [("headers", head, False), ("data", body, False), ("headers", [*TRAILERS, added], True)],
-        [("headers", head, False), ("data", body, False), ("headers", TRAILERS, False), ("data", b"x", True)],
-        [("headers", head, False), ("data", body, True), ("data", b"x", True)],
-        [("headers", head, True), ("data", body, True)],
-        [("headers", head, False), ("headers", head, False), ("data", body, True)],
-        [("headers", head, False), *([("data", b"", False)] * random.choice([1, 2, 50])), ("data", body, True)],
-        [("headers", head, False), ("data", body, False), (RST_STREAM, b"\0\0\0\x08", False), ("data", b"", True)],
-        [("data", body, False), *whole],
-        [("headers", head, False), (WINDOW_UPDATE, random.choice([bytes(4), b"\x7f\xff\xff\xff", b"\0"]), False), ("data", body, True)],
-        [*whole, (PRIORITY, b"\0\0\0\x01\x10", False)] + [(PRIORITY, b"\0\0\0\0\x10", False)] * random.choice([0, 200]),
-        [("headers", head, False), (random.choice([SETTINGS, PING, GOAWAY, PUSH_PROMISE, CONTINUATION, DATA, HEADERS, 9, 10, 255]), random.randbytes(random.choice([0, 4, 8, 30])), False), ("data", body, True)],
-    ])
-
-
-def _poison(random: Random) -> bytes:
-    """Frames between the streams, which no connection has to survive."""
-    return random.choice([
-        frame(DATA, END_STREAM, 0, b"x"), frame(HEADERS, END_HEADERS, 0, b"\x82"), frame(HEADERS, END_HEADERS, 2, b"\x82"), frame(HEADERS, END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff"),
-        frame(CONTINUATION, END_HEADERS, 1, b"\x82"), frame(SETTINGS, ACK, 0, b""), frame(SETTINGS, 0, 0, b"\0\x04\xff\xff\xff\xff"), frame(SETTINGS, 0, 0, b"\0"), frame(SETTINGS, 0, 1, b""),
-        frame(SETTINGS, 0, 0, b"\0\x01\0\0\0\0"), frame(SETTINGS, 0, 0, b"\0\x05\0\0\0\x01"), frame(WINDOW_UPDATE, 0, 0, bytes(4)), frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"), frame(PING, 0, 0, b"short"),
-        frame(PING, 0, 0, b"8 bytes!") * random.choice([1, 300]), frame(GOAWAY, 0, 0, bytes(8)), frame(RST_STREAM, 0, 99, bytes(4)), frame(RST_STREAM, 0, 1, bytes(3)), frame(PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\x02\x82"),
-        frame(DATA, PADDED, 1, b"\xff"), frame(DATA, 0, 1, b"x" * 20_000), frame(HEADERS, 0, 101, b"\x82"), b"\xff" * 9, b"GET / HTTP/1.1\r\n\r\n", PREFACE, random.randbytes(30), frame(SETTINGS, 0, 0, b"\0\x03\0\0\0\0") * 50,
-        frame(HEADERS, END_HEADERS, 1, b"\x3f\xe1\xff\xff\xff\x0f"), frame(HEADERS, 0, 103, b"\x82") + frame(CONTINUATION, 0, 103, b"") * 200,
+        [begins, part, ("headers", [*TRAILERS, added], True)],
+        [begins, part, ("headers", TRAILERS, False), ("data", b"x", True)],
+        [begins, ends, ("data", b"x", True)],
+        [("headers", head, True), ends],
+        [begins, begins, ends],
+        [part, begins, ends],
+        [begins, *[("data", b"", False)] * random.choice([1, 2, 50]), ends],
+        [begins, part, (RST_STREAM, b"\0\0\0\x08", False), ("data", b"", True)],
+        [begins, (WINDOW_UPDATE, random.choice([bytes(4), b"\x7f\xff\xff\xff", b"\0"]), False), ends],
+        [begins, ends, (PRIORITY, b"\0\0\0\x01\x10", False), *[(PRIORITY, b"\0\0\0\0\x10", False)] * random.choice([0, 200])],
+        [begins, (kind, random.randbytes(random.choice([0, 4, 5, 8, 30])), False), ends],
     ])
 
 
 def twisted(random: Random, traffic: Traffic) -> Sequence:
     """Of policies with a signature alone, as in HTTP/1.1."""
-    settings = random.choice([b"", b"", b"\0\x04\0\0\0\0", b"\0\x02\0\0\0\0", b"\0\x08\0\0\0\x01", b"\0\x03\0\0\0\x01", b"\0\x05\0\xff\xff\xff", b"\xff\xff\0\0\0\0"])
+    settings = random.choice(ODD_SETTINGS)
     writer, deliveries, streams = Writer(random, settings), [], []
     for _ in range(random.choice([1, 2, 3, 5])):
-        delivery = traffic.forged() if random.random() < 0.3 else traffic.good(*(policy for policy in SIGNERS if policy != "form"))
+        delivery = traffic.forged() if random.random() < 0.3 else traffic.good(*FIRM)
         delivery.fate, delivery.target = Fate.MAY if delivery.fate is Fate.MUST else delivery.fate, b""
         deliveries.append(delivery)
         streams.append(random.choice([_malformed, _malformed, _steps])(random, delivery))
-    _interleave(random, writer, streams, _poison(random) if random.random() < 0.4 else b"")
+    _interleave(random, writer, streams, random.choice(POISON) if random.random() < 0.4 else b"")
     wire = bytearray(writer.wire)
     if random.random() < 0.2:
         wire[random.randrange(24, len(wire))] ^= 1 << random.randrange(8)

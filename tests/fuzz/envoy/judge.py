@@ -9,7 +9,7 @@ import time
 
 from harness.upstream import Request, Upstream
 
-from fuzz.envoy.traffic import SIGNERS, TOKENS, Delivery, Fate
+from fuzz.envoy.traffic import TOKENS, Delivery, Fate
 
 IDENTITY = b"x-webhook-guard-"
 SETTLE_SECONDS = 10.0
@@ -49,6 +49,7 @@ class Application(Upstream):
 
     def lacks(self, *deliveries: Delivery) -> list[Delivery]:
         """Those that have to come, and have not come in time."""
+
         def missing() -> list[Delivery]:
             return [delivery for delivery in deliveries if delivery.fate is Fate.MUST and delivery.key in self._expected]
 
@@ -69,7 +70,7 @@ class Application(Upstream):
             delivery = self._expected.pop(request.body or test_id, None)
             self._explained += request.size
             self.delivered += 1
-            if faults := ["it is nothing that may pass, or had passed before"] if delivery is None else _faults(request, delivery):
+            if faults := _faults(request, delivery) if delivery else ["it is nothing that may pass, or had passed before"]:
                 self.findings.append(f"{'; '.join(faults)}:\n{request.head!r}\n{request.body[:2000]!r}")
             self._changed.notify_all()
 
@@ -88,7 +89,8 @@ def _faults(request: Request, delivery: Delivery) -> list[str]:
     line, *headers = request.head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     names = [header.partition(b":")[0].lower() for header in headers]
     lengths = [name for name in names if name in (b"content-length", b"transfer-encoding")]
-    faults = [f"its head has a bare {character!r}" for character in (b"\r", b"\n", b"\0") if any(character in header for header in [line, *headers])]
+    lines = b"".join([line, *headers])
+    faults = [f"its head has a bare {character!r}" for character in (b"\r", b"\n", b"\0") if character in lines]
     faults += [f"it has more than one length: {lengths}"] if len(lengths) > 1 else []
     faults += [f"its first line is {line!r}"] if len(line.split(b" ")) != 3 or not line.endswith(b" HTTP/1.1") else []
     faults += ["it has not one host"] if names.count(b"host") != 1 else []
@@ -98,5 +100,6 @@ def _faults(request: Request, delivery: Delivery) -> list[str]:
     for name, right in ((b"verdict", [b"verified"]), (b"policy", [delivery.policy.encode()])):
         values = request.values((IDENTITY + name).decode())
         faults += [f"the guard's header {name!r} has {values}"] if values not in ([], right) else []
-    faults += [f"the guard's headers are {told}"] if any(b"_" in name for name in told) or b"forged" in request.values("x-webhook-guard-secret-id") else []
+    is_forged = any(b"_" in name for name in told) or b"forged" in request.values("x-webhook-guard-secret-id")
+    faults += [f"the guard's headers are {told}"] if is_forged else []
     return faults

@@ -41,7 +41,8 @@ class Sequence:
 
 def split(random: Random, wire: bytes, whole: int = 1) -> list[bytes]:
     """The same bytes in a few pieces, cut anywhere behind the first that have to be `whole`."""
-    cuts = sorted({random.randrange(whole, len(wire)) for _ in range(random.choice([0, 0, 1, 3, 8]))}) if len(wire) > whole else []
+    count = random.choice([0, 0, 1, 3, 8]) if len(wire) > whole else 0
+    cuts = sorted({random.randrange(whole, len(wire)) for _ in range(count)})
     return [wire[start:end] for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
 
 
@@ -86,7 +87,8 @@ def _write(connection: socket.socket, pieces: list[bytes], pause: float) -> bool
     return True
 
 
-def _read(connection: socket.socket, received: bytes, statuses: Callable[[bytes], dict[int, int]], awaited: dict[int, Delivery] | None) -> tuple[bytes, bool]:
+def _read(connection: socket.socket, received: bytes, statuses: Callable[[bytes], dict[int, int]],
+          awaited: dict[int, Delivery] | None) -> tuple[bytes, bool]:
     """All that comes until what is awaited is there; or until nothing comes any more, where nobody knows what to await."""
     connection.settimeout(QUIET if awaited is None else PATIENCE)
     while awaited is None or not awaited.keys() <= statuses(received).keys():

@@ -26,7 +26,7 @@ from fuzz.envoy.judge import Application
 from fuzz.envoy.sequence import Answers, Sequence, drive
 from fuzz.envoy.traffic import Delivery, Fate, Traffic, guard_config
 
-MAKERS = [http1.clean, http1.clean, http1.twisted, http1.twisted, http1.twisted, http1.cut_short, http2.clean, http2.clean, http2.twisted, http2.twisted]
+MAKERS = [http1.clean, http1.twisted, http1.twisted, http1.cut_short, http2.clean, http2.twisted, http2.twisted]
 RECENT = 100
 # What Envoy or the guard says when something has gone wrong within, and not with a request.
 ALARMS = re.compile(r"host_fault|panicked|\[(?:error|critical)\]|Backtrace|Caught ")
@@ -44,8 +44,8 @@ class Target:
     def __enter__(self) -> "Target":
         with ExitStack() as stack:
             self.application = stack.enter_context(Application())
-            config = bootstrap(guard_config(), upstream_port=self.application.port, hold=self._hold, stats_tags=TAGS, hcm={"access_log": []})
-            self.envoy = stack.enter_context(Envoy(config))
+            options = {"upstream_port": self.application.port, "hold": self._hold, "stats_tags": TAGS, "hcm": {"access_log": []}}
+            self.envoy = stack.enter_context(Envoy(bootstrap(guard_config(), **options)))
             self.envoy.admin(f"/logging?{LOGGER}=warning", post=True)  # a line for each refusal is not what this is about
             self._stack = stack.pop_all()
         return self
@@ -62,7 +62,8 @@ class Target:
         try:
             answers = drive(self.envoy.port, sequence)
             told = sum(200 <= status < 300 for status in answers.statuses.values())
-            faults = [f"{told} answers say that a delivery was taken, and {application.delivered - before} were"] if told > application.delivered - before else []
+            taken = application.delivered - before
+            faults = [f"{told} answers say that a delivery was taken, and {taken} were"] if told > taken else []
             faults += judge(sequence, answers)
             sent = (client.h1_length if len(good.request.body) % 2 else client.h2_send)(self.envoy.port, good.request)
             faults += [f"the next good delivery was answered {sent.status}"] if sent.status != 200 else []
@@ -91,13 +92,22 @@ def judge(sequence: Sequence, answers: Answers) -> list[str]:
     return faults
 
 
+def verdicts(envoy: Envoy) -> Counter[str]:
+    """What the guard itself has counted, by reason."""
+    found: Counter[str] = Counter()
+    for labels, value in re.findall(r"^webhook_guard_requests_total\{(.*)\} (\d+)$", envoy.prometheus(), re.MULTILINE):
+        found[re.search(r'reason="(.*?)"', labels)[1]] += int(value)
+    return found
+
+
 def report(seed: str, number: int, sequence: Sequence, faults: list[str], envoy: Envoy) -> None:
-    print(f"\nFAILED: GUARD={GUARD} SEED={seed}/{number}, {sequence.protocol}, the connection is then {sequence.end.value}; the pieces that were written:")
+    print(f"\nFAILED: GUARD={GUARD} SEED={seed}/{number}, {sequence.protocol}, then {sequence.end.value}; the pieces that were written:")
     for piece in sequence.pieces:
         print(f"  {piece!r}")
     print("\nthe deliveries in it:")
     for delivery in sequence.deliveries:
-        print(f"  {delivery.request.test_id} for {delivery.policy} {delivery.fate.value}: {delivery.request.method!r} {delivery.request.target!r}, {len(delivery.request.body)} bytes")
+        request = delivery.request
+        print(f"  {request.test_id} for {delivery.policy} {delivery.fate.value}: {request.method!r} {request.target!r}, {len(request.body)} bytes")
     print("\nwhat was wrong:", *faults, f"\nEnvoy's log ends:\n{envoy.tail()}", sep="\n  ")
 
 
@@ -120,11 +130,8 @@ def main() -> int:
                 report(seed, number, sequence, faults, target.envoy)
                 return 1
         passed = sum(target.application.delivered for target in targets)
-        reasons: Counter[str] = Counter()
-        for target in targets:
-            for labels, value in re.findall(r"^webhook_guard_requests_total\{(.*)\} (\d+)$", target.envoy.prometheus(), re.MULTILINE):
-                reasons[re.search(r'reason="(.*?)"', labels)[1]] += int(value)
-    print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) + f"; {passed} reached the application, the good ones behind them included")
+        reasons = verdicts(held.envoy) + verdicts(buffer_behind.envoy)
+    print(*(f"{count} {name}," for name, count in sorted(counts.items())), f"{passed} reached the application, the good ones behind each included")
     print("the guard's verdicts: " + ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()))
     return 1 if reasons["host_fault"] else 0
 

@@ -67,12 +67,27 @@ SIGNERS: dict[str, Callable[..., Headers]] = {
     "svix": lambda body, key=None, at=None: signer.svix(key.encode() if key else KEY, body, at=at),
     "form": _form,
 }
+# Those whose signature is over the very bytes: a form is signed without what stands between its parameters, and changed there it is still signed.
+FIRM = [policy for policy in SIGNERS if policy != "form"]
+EXACT = ["slack", "form"]
 TIMED = ["slack", "stripe", "svix"]
 PROVIDERS = {"once": "github", "hosted": "github", "addressed": "github", "form": "twilio"}
 TOKENS: dict[str, dict] = {"token": {"header": "x-token"}, "query": {"query": "token"}}
 SPOOFED: Headers = [(b"x-webhook-guard-verdict", b"forged"), (b"x_webhook-guard_policy", b"forged"), (b"x-webhook-guard-secret-id", b"forged")]
-HARMLESS: Headers = [*SPOOFED, (b"x-odd", b"\xff\xfe"), (b"x-empty", b""), (b"cookie", b"a=b; c=d"), (b"x-long", b"l" * 3000), (b"x-odd", b"twice"),
-                     (b"x-forwarded-for", b"192.0.2.1"), (b"x-http-method-override", b"GET"), (b"x-original-url", b"/admin")]
+HARMLESS: Headers = [
+    *SPOOFED, (b"x-odd", b"\xff\xfe"), (b"x-odd", b"twice"), (b"x-empty", b""), (b"x-long", b"l" * 3000), (b"cookie", b"a=b; c=d"),
+    (b"x-forwarded-for", b"192.0.2.1"), (b"x-http-method-override", b"GET"), (b"x-original-url", b"/admin"),
+]
+ELSEWHERE = [b"/", b"/hooks", b"/hooks/", b"/admin", b"/hooks/githubx", b"/hooks/slack/more", b"/hook/github", b"/hooks/gith"]
+ANOTHER_HOST = [b"example.com", b"hooks.example.com.example.org", b"hooks.example.com@example.org", b"hooks.example.com,example.org",
+                b"xhooks.example.com", b"hooks.example.com:80:80", b"hooks..example.com", b"hooks.example.com..", b"[hooks.example.com]"]
+ANOTHER_METHOD = [b"GET", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"post", b"TRACE"]
+# Whoever reads one of them otherwise takes it for another path: what is put behind a path, or in the place of its slash or of a letter of it.
+CONFUSING_ENDS = [b"/..", b"/../admin", b"/%2e%2e/admin", b"/..%2fadmin", b"/..;/admin", b";x", b"//x", b"/./x", b"/%00", b"/%5c", b"\\", b"%20",
+                  b"%", b"%zz", b"\xff", b"%252f..%252f", b"/%c0%ae%c0%ae/x"]
+CONFUSING_STARTS = [b"//hooks/", b"/x/../hooks/", b"/hooks/./", b"/hooks%2f", b"/%68ooks/", b"/hook%73/", b"/HOOKS/", b"/hooks\\"]
+# A request that is a body, or a part of one: whoever takes the framing otherwise would see it.
+INNER = b"\r\n\r\nPOST /hooks/github HTTP/1.1\r\nhost: hooks.example.com\r\ncontent-length: 0\r\n\r\n"
 
 
 def guard_config(addresses: object = "127.0.0.0/8", **more: object) -> dict:
@@ -80,12 +95,18 @@ def guard_config(addresses: object = "127.0.0.0/8", **more: object) -> dict:
     policies = []
     for name in SIGNERS:
         signature = {"provider": PROVIDERS.get(name, name), "secrets": [{"value": secret(name), "id": "current"}]}
-        url = {"public_url": FORM_URL} if name == "form" else {}
-        policies.append({"name": name, "match": {"path": {"exact" if name in ("slack", "form") else "prefix": f"/hooks/{name}"}}, "require": {"signature": signature | url}})
-        policies[-1] |= {"record": {"body": "all", "headers": ["x-odd", "user-agent"]}, "max_body_bytes": MOST}
-        policies[-1] |= {"duplicates": {}} if name == "once" else {}
-        policies[-1]["require"] |= {"source_ip": {"allow": [addresses]}} if name == "addressed" else {}
-        policies[-1]["match"] |= {"hosts": [HOST.decode()]} if name == "hosted" else {}
+        match = {"path": {"exact" if name in EXACT else "prefix": f"/hooks/{name}"}}
+        policy = {"name": name, "match": match, "require": {"signature": signature}, "max_body_bytes": MOST}
+        policy["record"] = {"body": "all", "headers": ["x-odd", "user-agent"]}
+        policies.append(policy)
+        if name == "form":
+            signature["public_url"] = FORM_URL
+        if name == "once":
+            policy["duplicates"] = {}
+        if name == "hosted":
+            policy["match"]["hosts"] = [HOST.decode()]
+        if name == "addressed":
+            policy["require"]["source_ip"] = {"allow": [addresses]}
     for name, place in TOKENS.items():
         token = place | {"secrets": [{"value": TOKEN}]}
         policies.append({"name": name, "match": {"path": {"prefix": f"/hooks/{name}"}}, "require": {"token": token}, "max_body_bytes": MOST})
@@ -112,8 +133,10 @@ class Traffic:
 
     def bad(self) -> Delivery:
         """One that must not pass: each is a good one with one thing wrong about it."""
-        return self._random.choice([self.forged, self._changed, self._stale, self._tokenless, self._elsewhere, self._confusable, self._another_host, self._another_method,
-                                    self._too_large])()
+        return self._random.choice([
+            self.forged, self._changed, self._stale, self._tokenless, self._elsewhere, self._confusable, self._another_host,
+            self._another_method, self._too_large
+        ])()
 
     def forged(self) -> Delivery:
         """One whose signature is not that of its body, however much or little of it Envoy takes for the body."""
@@ -121,59 +144,53 @@ class Traffic:
         signed, others = SIGNERS[good.policy], [policy for policy in SIGNERS if policy != good.policy]
         names = {name for name, _ in signed(good.request.body)}
         rest = [pair for pair in good.request.headers if pair[0] not in names]
-        return self._refused(good, headers=rest + self._random.choice([[], signed(good.request.body, key="the-key-of-somebody-else"), SIGNERS[self._random.choice(others)](good.request.body)]))
+        key, another = "the-key-of-somebody-else", self._random.choice(others)
+        wrong = self._random.choice([[], signed(good.request.body, key=key), SIGNERS[another](good.request.body)])
+        return self._refused(good, headers=rest + wrong)
 
     def _changed(self) -> Delivery:
         good = self.good(*SIGNERS)
         headers, body = good.request.headers, good.request.body
         return self._refused(good, **self._random.choice([
-            {"headers": SIGNERS[good.policy](body + b"x")}, {"headers": headers * 2}, {"headers": [(name, value.upper() + b"=") for name, value in headers]},
-            {"body": body[:-1]}, {"body": body + b"x"}, {"body": b""}, {"body": body[:-1] + bytes([body[-1] ^ 1])},
-        ]))
+            {"headers": SIGNERS[good.policy](body + b"x")}, {"headers": headers * 2},
+            {"headers": [(name, value.upper() + b"=") for name, value in headers]},
+            {"body": body[:-1]}, {"body": body + b"x"}, {"body": b""}, {"body": body[:-1] + bytes([body[-1] ^ 1])}]))
 
     def _stale(self) -> Delivery:
-        good = self.good(*TIMED)
-        return self._refused(good, headers=SIGNERS[good.policy](good.request.body, at=signer.now() + self._random.choice([-4000, -400, 200, 100_000])))
+        good, age = self.good(*TIMED), self._random.choice([-200, 400, 4000, -100_000])
+        return self._refused(good, headers=SIGNERS[good.policy](good.request.body, at=signer.now() - age))
 
     def _tokenless(self) -> Delivery:
-        good = self.good(*TOKENS)
+        good, token = self.good(*TOKENS), TOKEN.encode()
         if good.policy == "query":
-            query = self._random.choice([b"", b"?token=", b"?token=another", b"?token=a&token=" + TOKEN.encode(), b"?Token=" + TOKEN.encode(), b"?token=" + TOKEN[:-1].encode()])
+            query = self._random.choice([b"", b"?token=", b"?token=another", b"?token=a&token=" + token, b"?Token=" + token, b"?token=" + token[:-1]])
             return self._refused(good, target=b"/hooks/query" + query)
-        token = TOKEN.encode()
         values = self._random.choice([[], [b""], [b"another"], [token, token], [token[:-1]], [token + b"x"], [token.upper()]])
         return self._refused(good, headers=[(b"x-token", value) for value in values])
 
     def _elsewhere(self) -> Delivery:
-        target = self._random.choice([b"/", b"/hooks", b"/hooks/", b"/admin", b"/hooks/githubx", b"/hooks/slack/more", b"/hook/github", b"/hooks/gith"])
-        return self._refused(self.good("github", "slack"), target=target)
+        return self._refused(self.good("github", "slack"), target=self._random.choice(ELSEWHERE))
 
     def _confusable(self) -> Delivery:
         good = self.good("github", "slack", "hosted", "token")
-        path = f"/hooks/{good.policy}".encode()
-        return self._refused(good, target=self._random.choice([
-            path + b"/..", path + b"/../admin", path + b"/%2e%2e/admin", path + b"/..%2fadmin", path + b"/..;/admin", path + b";x", path + b"//x", b"/" + path, path + b"/./x",
-            path + b"/%00", path + b"/%5c", path + b"\\", path.upper(), b"/x/.." + path, path.replace(b"hooks", b"%68ooks"), path.replace(b"hooks", b"hook%73"),
-            path + b"%20", path + b"%", path + b"%zz", path + b"\xff", path + b"%252f..%252f", b"/hooks/./" + path[7:], b"/hooks%2f" + path[7:], path + b"/%c0%ae%c0%ae/x",
-        ]))
+        name = good.policy.encode()
+        target = b"/hooks/" + name + self._random.choice(CONFUSING_ENDS)
+        return self._refused(good, target=self._random.choice([target, target, self._random.choice(CONFUSING_STARTS) + name]))
 
     def _another_host(self) -> Delivery:
-        host = self._random.choice([b"example.com", b"hooks.example.com.example.org", b"hooks.example.com@example.org", b"hooks.example.com,example.org", b"xhooks.example.com",
-                                    b"hooks.example.com:80:80", b"hooks..example.com", b"hooks.example.com..", b"[hooks.example.com]"])
-        return self._refused(self.good("hosted"), host=host)
+        return self._refused(self.good("hosted"), host=self._random.choice(ANOTHER_HOST))
 
     def _another_method(self) -> Delivery:
-        return self._refused(self.good("github", "token"), method=self._random.choice([b"GET", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"post", b"TRACE"]))
+        return self._refused(self.good("github", "token"), method=self._random.choice(ANOTHER_METHOD))
 
     def _too_large(self) -> Delivery:
-        good = self.good("github", "stripe", "token", size=MOST + 100)
-        return self._refused(good)
+        return self._refused(self.good("github", "stripe", "token", size=MOST + 100))
 
     def _refused(self, good: Delivery, **changes: object) -> Delivery:
         return Delivery(good.request.again(**changes), Fate.NEVER, good.policy, good.target)
 
     def _delivery(self, test_id: str, policy: str, path: bytes, headers: Headers, body: bytes) -> Delivery:
-        if policy not in ("slack", "form"):
+        if policy not in EXACT:
             path += self._random.choice([b"", b"", b"/more", b"/more/%41"])
         query = b"" if policy == "form" else self._random.choice([b"", b"", b"?a=1", b"?a=%2e%2e/&b=;"])
         target = path + query
@@ -197,6 +214,5 @@ class Traffic:
         letters = "".join(self._random.choices(ascii_letters, k=min(size, 500))) * (size // 500 + 1)
         if policy == "form":
             return f"id={test_id}&text={letters[:size]}x".encode()
-        # At times what a body holds is a request of its own: whoever takes the framing otherwise would see it.
-        inner = b"\r\n\r\nPOST /hooks/github HTTP/1.1\r\nhost: hooks.example.com\r\ncontent-length: 0\r\n\r\n" * (self._random.random() < 0.2)
+        inner = INNER * (self._random.random() < 0.2)
         return f'{{"id": "{test_id}", "text": "{letters[:size]}"'.encode() + inner + self._random.choice([b"}", b"\r\n", b"\0\xff}", b"0\r\n\r\n"])
