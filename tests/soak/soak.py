@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -50,8 +51,10 @@ class Measure:
         self.samples: list[dict] = []
 
     def take(self) -> dict:
-        envoy = self._envoy
-        descriptors = [os.readlink(path) for path in Path(f"/proc/{envoy.pid}/fd").iterdir() if path.is_symlink()]
+        envoy, descriptors = self._envoy, []
+        for path in Path(f"/proc/{envoy.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it has been closed meanwhile
+                descriptors.append(os.readlink(path))
         found = verdicts(envoy)
         # With a configuration Envoy forgets what only that one has counted.
         for reason, count in found.items():
@@ -90,7 +93,10 @@ def one(seconds: float) -> dict:
                    every(45, stop, gateway.change_list, faults), every(150, stop, lambda: gateway.crowd(stop), faults)]
         with (FOLDER / f"{GUARD}.jsonl").open("w") as file:
             while time.monotonic() - began < seconds and gateway.envoy.is_alive:
-                print(json.dumps(measure.take()), file=file, flush=True)
+                try:
+                    print(json.dumps(measure.take()), file=file, flush=True)
+                except OSError as error:  # Envoy's administration has not answered in time
+                    print(f"{GUARD}: {time.strftime('%H:%M:%S')} no sample: {error}", flush=True)
                 time.sleep(SAMPLE_SECONDS)
         stop.set()
         for thread in threads:
