@@ -69,7 +69,7 @@ class Senders:
                 self._send(traffic.bad(), chance)
             elif kind < 0.5 and delivered:
                 again = chance.choice(delivered) if chance.random() < 0.5 else delivered[-1]
-                self._send(Delivery(again.request.again(), Fate.NEVER, "once", again.target), chance, duplicate=True)
+                self._send(traffic.copy(again), chance, duplicate=True)
             else:
                 delivery = traffic.without_body() if kind < 0.55 else traffic.good("once", "addressed", *PLAIN)
                 if self._send(delivery, chance) == 200 and delivery.policy == "once":

@@ -81,7 +81,7 @@ def clean(random: Random, traffic: Traffic) -> Sequence:
     once = [delivery for delivery in deliveries if delivery.policy == "once"]
     again = None
     if once and random.random() < 0.5:
-        deliveries.append(Delivery(once[0].request.again(), Fate.NEVER, "once", once[0].target))
+        deliveries.append(traffic.copy(once[0]))
     elif not deliveries or random.random() < 0.5:
         deliveries.append(traffic.bad())
     else:

@@ -6,7 +6,7 @@ signature is made by `harness.signer`, which shares no code with the guard.
 
 import base64
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
 from string import ascii_letters
@@ -131,6 +131,10 @@ class Traffic:
         policy = self._random.choice(["github", "slack", "svix", "token"])
         return self._delivery(self._id(), policy, f"/hooks/{policy}".encode(), self._sign(policy, b""), b"")
 
+    def copy(self, delivery: Delivery) -> Delivery:
+        """The same once more, which must not pass where each passes once."""
+        return self._refused(delivery)
+
     def bad(self) -> Delivery:
         """One that must not pass: each is a good one with one thing wrong about it."""
         return self._random.choice([
@@ -187,7 +191,7 @@ class Traffic:
         return self._refused(self.good("github", "stripe", "token", size=MOST + 100))
 
     def _refused(self, good: Delivery, **changes: object) -> Delivery:
-        return Delivery(good.request.again(**changes), Fate.NEVER, good.policy, good.target)
+        return Delivery(replace(good.request, test_id=self._id(), **changes), Fate.NEVER, good.policy, good.target)
 
     def _delivery(self, test_id: str, policy: str, path: bytes, headers: Headers, body: bytes) -> Delivery:
         if policy not in EXACT:
