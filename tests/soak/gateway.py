@@ -104,16 +104,16 @@ class Gateway:
 
     def crowd(self, stop: Event) -> None:
         """As many unfinished deliveries as the guard's limit admits, and more, on as many connections as meet all workers."""
-        with self.crowded.span(), ExitStack() as stack:
-            for _ in range(4 * WORKERS):
-                held = stack.enter_context(Streams(self.envoy.port))
-                while not any(answer.status == 503 for answer in held.answers.values()) and len(held.answers) < 2000:
-                    for _ in range(50):
-                        held.open(self._probes.good("github").request)
-                    held.settle()
-            stop.wait(2)
-        # Envoy hears in its own time that they are gone.
         with self.crowded.span():
+            with ExitStack() as stack:
+                for _ in range(4 * WORKERS):
+                    held = stack.enter_context(Streams(self.envoy.port))
+                    while not any(answer.status == 503 for answer in held.answers.values()):
+                        for _ in range(50):
+                            held.open(self._probes.good("github").request)
+                        held.settle()
+                stop.wait(2)
+            # Envoy hears in its own time that they are gone.
             self._until_agreed(lambda: self._probe("github") == 200)
         self.counts["times crowded"] += 1
 
