@@ -1,8 +1,9 @@
 """`make soak`: an hour (SOAK seconds) of good and bad traffic against both forms of the guard at once, while all around it changes.
 
 Responsible for the clock, for the measurements and for the verdict: nothing wrong has passed, everything good has but for what the contract lets be
-refused, and memory and file descriptors are in the last quarter what they were in the second. It exits 1 where that is not so. Each form of the guard
-has a process of its own, with everything that stands beside its gateway; this one starts both and prints what they found.
+refused, and memory and file descriptors are in the last quarter what they were in the second, for which it takes some twenty minutes: before that
+both grow until there has been everything once. It exits 1 where that is not so. Each form of the guard has a process of its own, with everything that
+stands beside its gateway; this one starts both and prints what they found.
 """
 
 import json
