@@ -20,7 +20,7 @@ BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.tom
 RIG    := build --quiet --profile cli --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)"
 
 .PHONY: help docs demo messages cli messages-cli rig test test-built test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
-	wasm native native-panics tools fuzz fuzz-envoy soak bench bench-etcd lint fmt clean
+	wasm native native-panics tools fuzz bench bench-etcd lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,7 @@ FUZZ ?= 60
 fuzz: ## the core under inputs that libFuzzer makes up; FUZZ=SECONDS for each target
 	@.ci/fuzz $(FUZZ)
 
+.PHONY: fuzz-envoy soak
 fuzz-envoy: $(GUARD) $(VENV)/.installed ## random sequences of HTTP/1.1 and HTTP/2 through a real Envoy; FUZZ=SECONDS, SEED=SEED for the same again
 	@$(PYTHON) tests/fuzz/envoy/sequences.py
 
