@@ -23,7 +23,7 @@ BENCH  := build --quiet --release --locked --manifest-path tests/bench/Cargo.tom
 RIG    := build --quiet --profile cli --locked --manifest-path tests/bench/Cargo.toml --target-dir "$(or $(CARGO_TARGET_DIR),target)"
 
 .PHONY: help docs demo messages cli messages-cli rig test test-built test-native test-messages test-observe test-gateways test-matrix catalogue image dist test-envoy test-envoy-native test-compose \
-	wasm native native-panics tools fuzz mutants bench bench-etcd supply-chain coverage lint fmt clean
+	wasm native native-panics tools fuzz fuzz-envoy soak mutants bench bench-etcd supply-chain coverage lint fmt clean
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,12 @@ rig: # the load generator and its kin: target/rig/rig
 FUZZ ?= 60
 fuzz: ## the core under inputs that libFuzzer makes up; FUZZ=SECONDS for each target
 	@.ci/fuzz $(FUZZ)
+
+fuzz-envoy: $(GUARD) $(VENV)/.installed ## random sequences of HTTP/1.1 and HTTP/2 through a real Envoy; FUZZ=SECONDS, SEED=SEED for the same again
+	@$(PYTHON) tests/fuzz/envoy/sequences.py
+
+soak: wasm native $(VENV)/.installed $(ETCD)/.installed ## an hour of traffic against both guards while all around them changes; SOAK=SECONDS
+	@$(PYTHON) tests/soak/soak.py
 
 # A part of them: SHARD=k/n, from 0/n on. An endless loop ends when it has taken 4 GiB.
 mutants: $(MUTANTS) ## changes the core's code, one change at a time, and says which no test notices: a night; SHARD=k/n for a part

@@ -155,10 +155,22 @@ class Envoy:
         return self._process.pid
 
     @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def resident_kib(self) -> int:
         """The memory of the process, that of its Wasm VMs included."""
+        return self._status("VmRSS")
+
+    @property
+    def anonymous_kib(self) -> int:
+        """What of it is no part of a file: without the program itself, of which more is read the more of it has run."""
+        return self._status("RssAnon")
+
+    def _status(self, name: str) -> int:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
+        return int(re.search(rf"{name}:\s+(\d+) kB", status).group(1))
 
     @property
     def linear_memories(self) -> list[int]:

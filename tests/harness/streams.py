@@ -139,7 +139,7 @@ class Repeated:
         self._first = encoder.encode(headers)
         self._again = encoder.encode(headers)
         self._reader = self._socket.makefile("rb", 1 << 16)
-        self._socket.sendall(PREFACE + _frame(SETTINGS, 0, 0, b""))
+        self._socket.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         self._next = 1
         self.answered = 0
         self.sent = 0
@@ -152,7 +152,7 @@ class Repeated:
         for block in blocks:
             frames.append(_headers(self._next, block))
             self._next += 2
-        wire = b"".join(frames) + _frame(PING, 0, 0, b"settled?")
+        wire = b"".join(frames) + frame(PING, 0, 0, b"settled?")
         self.sent += len(wire)
         try:
             self._socket.sendall(wire)
@@ -166,11 +166,11 @@ class Repeated:
 
     def _await_pong(self) -> None:
         while True:
-            length, kind, flags, _ = _frame_head(self._exactly(9))
+            length, kind, flags, _ = frame_head(self._exactly(9))
             payload = self._exactly(length)
             self.answered += kind == HEADERS
             if kind == SETTINGS and not flags & ACK:
-                self._socket.sendall(_frame(SETTINGS, ACK, 0, b""))
+                self._socket.sendall(frame(SETTINGS, ACK, 0, b""))
             if kind == GOAWAY or (kind == PING and flags & ACK and payload == b"settled?"):
                 return
 
@@ -184,15 +184,15 @@ class Repeated:
 def _headers(stream: int, block: bytes) -> bytes:
     """A HEADERS frame, and CONTINUATIONs where the block needs them."""
     parts = [block[at:at + 16384] for at in range(0, len(block), 16384)]
-    frames = [_frame(HEADERS if index == 0 else CONTINUATION, END_HEADERS * (index == len(parts) - 1), stream, part)
+    frames = [frame(HEADERS if index == 0 else CONTINUATION, END_HEADERS * (index == len(parts) - 1), stream, part)
               for index, part in enumerate(parts)]
     return b"".join(frames)
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def _frame_head(head: bytes) -> tuple[int, int, int, int]:
+def frame_head(head: bytes) -> tuple[int, int, int, int]:
     kind, flags, stream = struct.unpack(">BBI", head[3:])
     return int.from_bytes(head[:3], "big"), kind, flags, stream

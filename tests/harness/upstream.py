@@ -19,10 +19,11 @@ REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\ncontent-type: text/plain\r\n\r
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it stood on the wire; `body` is the payload without chunk framing."""
+    """One request as it stood on the wire; `body` is the payload without chunk framing, `size` what both took with it."""
 
     head: bytes
     body: bytes
+    size: int = 0
 
     @property
     def target(self) -> bytes:
@@ -68,17 +69,24 @@ class Upstream(Listener):
         with self._lock:
             self.connections += 1
 
+    def received(self, request: Request) -> None:
+        """A request has come whole, and is not answered yet."""
+        with self._lock:
+            self.requests.append(request)
+
+    def broken_off(self, rest: bytes) -> None:
+        """A connection has ended, or what came is no request; `rest` is what was not taken for one."""
+
     def serve(self, connection: socket.socket) -> None:
         wire = _Wire(connection, self._count)
         with connection:
             try:
                 while True:
                     request = wire.request()
-                    with self._lock:
-                        self.requests.append(request)
+                    self.received(request)
                     self.answer(connection, request)
-            except (EOFError, OSError):
-                return
+            except (EOFError, OSError, ValueError):
+                self.broken_off(wire.unfinished)
 
     def _count(self, size: int) -> None:
         with self._lock:
@@ -89,14 +97,20 @@ class _Wire:
     """Reads requests off one connection, telling `count` of every byte the moment it arrives."""
 
     def __init__(self, connection: socket.socket, count) -> None:
-        self._connection, self._count, self._buffer = connection, count, b""
+        self._connection, self._count, self._buffer, self._taken = connection, count, b"", b""
+
+    @property
+    def unfinished(self) -> bytes:
+        """What has come of a request that is not whole."""
+        return self._taken + self._buffer
 
     def request(self) -> Request:
         head = self._until(b"\r\n\r\n")
         request = Request(head, b"")
-        if request.values("transfer-encoding"):
-            return Request(head, self._chunked())
-        return Request(head, self._exactly(int((request.values("content-length") or [b"0"])[0])))
+        is_chunked = request.values("transfer-encoding")
+        body = self._chunked() if is_chunked else self._exactly(int((request.values("content-length") or [b"0"])[0]))
+        size, self._taken = len(self._taken), b""
+        return Request(head, body, size)
 
     def _chunked(self) -> bytes:
         body = b""
@@ -119,6 +133,7 @@ class _Wire:
 
     def _take(self, size: int) -> bytes:
         taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        self._taken += taken
         return taken
 
     def _fill(self) -> None:
