@@ -94,9 +94,13 @@ EXCEPTIONS = {
         "handshake-key-signs-another-branch",
         "handshake-key-signs-another-check",
     },
-    "a URL must be one of those that the policy's paths have": {
+    "the paths of the policy, and what the URLs and paths begin with": {
+        "public-url-base-beside-a-header",
+        "public-url-base-of-nested-paths",
         "public-url-base-under-a-prefix",
+        "public-url-begins-with-another",
         "public-url-list-of-bases",
+        "scheme-path-beside-a-header",
         "scheme-public-url-query",
     },
     "whether a requirement can hold without a signature, and what a scheme signs": {
