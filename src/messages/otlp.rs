@@ -3,8 +3,9 @@
 //! Responsible for what a request may hold and for the answer to it. A sender is told that its records are taken when they
 //! are safe; where there is no room it is told so at once, and tries again or drops them.
 
+mod records;
+
 use crate::access::is_same;
-use crate::message::Message;
 use crate::writer::{Refused, Writer};
 use axum::Router;
 use axum::body::Bytes;
@@ -15,31 +16,15 @@ use axum::routing::post;
 use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
+use records::messages;
 use std::io::Read as _;
 use std::sync::Arc;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
 /// The largest request, in bytes: Envoy sends a batch as soon as it is larger than its buffer, and one record may have 3 MiB.
 const MOST_BYTES: usize = 16 << 20;
-
-/// The most records of one request.
-const MOST_RECORDS: usize = 50_000;
-
-/// The names of the attributes that are not those of the JSON lines behind `webhook.`: `envoy/access-log/otlp.yaml`.
-const NAMES: [(&str, &str); 7] = [
-    ("method", "http.request.method"),
-    ("path", "http.target"),
-    ("host", "http.request.header.host"),
-    ("status", "http.response.status_code"),
-    ("details", "envoy.response_code_details"),
-    ("source", "client.address"),
-    ("request_id", "http.request.header.x-request-id"),
-];
 
 /// Where records are taken.
 #[derive(Clone, Debug)]
@@ -129,37 +114,4 @@ fn unpacked(body: &[u8]) -> Option<Bytes> {
     let mut bytes = Vec::new();
     let read = GzDecoder::new(body).take(most.saturating_add(1)).read_to_end(&mut bytes).ok()?;
     (read <= MOST_BYTES).then(|| Bytes::from(bytes))
-}
-
-/// The guard's records of a request; others are none of ours.
-fn messages(request: ExportLogsServiceRequest) -> Vec<Message> {
-    let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
-    let records = scopes.flat_map(|scope| scope.log_records).take(MOST_RECORDS);
-    let message = |record: opentelemetry_proto::tonic::logs::v1::LogRecord| {
-        let time = time(record.time_unix_nano);
-        let attributes = record.attributes;
-        Message::read(|name| match name {
-            "time" => time.clone(),
-            name => attribute(&attributes, name),
-        })
-    };
-    records.filter_map(message).collect()
-}
-
-fn time(nanoseconds: u64) -> Option<String> {
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).ok()?.format(&Rfc3339).ok()
-}
-
-/// An attribute by its name in the JSON lines. Envoy writes `-` for what there is none of; of a body that is its own text,
-/// which its encoding tells.
-fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
-    let key = NAMES.iter().find(|(ours, _)| *ours == name).map(|(_, theirs)| (*theirs).to_owned());
-    let key = key.unwrap_or_else(|| format!("webhook.{name}"));
-    let found = attributes.iter().find(|attribute| attribute.key == key)?;
-    let text = match &found.value {
-        Some(AnyValue { value: Some(any_value::Value::StringValue(text)) }) => text.clone(),
-        Some(AnyValue { value: Some(any_value::Value::IntValue(number)) }) => number.to_string(),
-        _ => return None,
-    };
-    (name == "body" || text != "-").then_some(text)
 }

@@ -132,6 +132,7 @@ fn curl_command_lines() {
         ("double", "it's $5 \"x\" \\", "\"it's \\$5 \\\"x\\\" \\\\\""),
         ("ansi", "it's é 😀!\n\t\\\"", "$'it\\'s \\u00e9 \\ud83d\\ude00\\u0021\\n\\t\\\\\"'"),
         ("ansi dollars", "'$'x'", "$'\\'$\\'x\\''"),
+        ("hyphens", "--boundary=1 a", "'--boundary=1 a'"),
     ] {
         let line = format!("curl {url} {} --data-raw {quoted}", signed_header(body.as_bytes()));
         holds(&format!("curl quoted {test}"), &delivery, line, &[]);

@@ -3,7 +3,7 @@
 //! Responsible for telling the forms apart, and for keeping the bytes as they were: a signature covers every one.
 
 mod curl;
-mod files;
+pub(crate) mod files;
 mod har;
 mod raw;
 
@@ -127,7 +127,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Reads a capture of any form.
-fn read(bytes: &[u8], files: &Files<'_>, entry: usize) -> Result<Capture, String> {
+pub(crate) fn read(bytes: &[u8], files: &Files<'_>, entry: usize) -> Result<Capture, String> {
     let start = bytes.trim_ascii_start();
     if start.is_empty() {
         return Err("is empty".to_owned());

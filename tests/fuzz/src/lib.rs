@@ -1,5 +1,6 @@
 //! What the targets have in common: a configuration with every mechanism, and a request that is read from bytes.
 
+#[cfg(not(target_arch = "wasm32"))]
 pub mod sender;
 
 use std::ops::ControlFlow;
@@ -48,6 +49,12 @@ impl<'b> Request<'b> {
     #[must_use]
     pub fn judge(&self, configuration: &Configuration, is_whole: bool) -> Option<Decision> {
         judge(configuration, &self.pairs, self.body, if is_whole { usize::MAX } else { self.chunk })
+    }
+
+    /// All that is said of it, whole and in its pieces.
+    #[must_use]
+    pub fn answer(&self, configuration: &Configuration) -> String {
+        format!("{:?}", [true, false].map(|is_whole| self.judge(configuration, is_whole)))
     }
 }
 

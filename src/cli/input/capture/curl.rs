@@ -6,6 +6,7 @@ use super::files::Files;
 use super::{Capture, Token};
 use crate::input::env_file::{Keep, is_variable};
 use data_encoding::BASE64;
+use std::collections::VecDeque;
 use std::str::Chars;
 
 /// A command line taken apart.
@@ -270,11 +271,11 @@ pub(super) fn read(line: &Line, files: &Files<'_>) -> Result<Capture, String> {
             data.extend(bytes);
         }
     };
-    let mut rest = line.words.iter().skip(1).flat_map(|word| split(word));
+    let mut rest = Words { left: line.words.get(1..).unwrap_or_default().iter(), glued: VecDeque::new() };
     let mut form = None;
-    while let Some(word) = rest.next() {
+    while let Some(word) = rest.option() {
         let word = tokens.restored(&word);
-        let mut marked = || rest.next().ok_or_else(|| format!("curl: {word} has no value"));
+        let mut marked = || rest.value().ok_or_else(|| format!("curl: {word} has no value"));
         let mut value = || marked().map(|text| tokens.restored(&text));
         match word.as_str() {
             "-X" | "--request" => capture.method = value()?,
@@ -343,6 +344,26 @@ pub(super) fn read(line: &Line, files: &Files<'_>) -> Result<Capture, String> {
         capture.authority = host;
     }
     Ok(capture)
+}
+
+/// What is left of the words. Only an option is split: a value may begin with a hyphen, as the bodies of many forms do.
+struct Words<'l> {
+    left: std::slice::Iter<'l, String>,
+    /// What stood in one word with the last option.
+    glued: VecDeque<String>,
+}
+
+impl Words<'_> {
+    fn option(&mut self) -> Option<String> {
+        if self.glued.is_empty() {
+            self.glued.extend(split(self.left.next()?));
+        }
+        self.glued.pop_front()
+    }
+
+    fn value(&mut self) -> Option<String> {
+        self.glued.pop_front().or_else(|| self.left.next().cloned())
+    }
 }
 
 /// `-sSXPOST` as `-s`, `-S`, `-X`, `POST`, and `--header=x` as two words.
