@@ -106,7 +106,7 @@ soak: wasm native $(VENV)/.installed $(ETCD)/.installed ## an hour of traffic ag
 	@$(PYTHON) tests/soak/soak.py
 
 # A part of them: SHARD=k/n, from 0/n on. An endless loop ends when it has taken 4 GiB.
-mutants: $(MUTANTS) ## changes the core's code, one change at a time, and says which no test notices: a night; SHARD=k/n for a part
+mutants: $(MUTANTS) ## changes the core's code, one change at a time, and says which no test notices: a night or two; SHARD=k/n for a part
 	ulimit -v 4194304; $(MUTANTS) mutants --package webhook-guard-core --output target $(if $(SHARD),--shard $(SHARD))
 
 bench: wasm native $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
