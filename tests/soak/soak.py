@@ -25,7 +25,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness.envoy import GUARD, ROOT, Envoy
 
-from fuzz.envoy.sequences import ALARMS, verdicts
+from fuzz.envoy.sequences import ALARMS, series, verdicts
 from soak.gateway import Gateway
 from soak.senders import Senders
 
@@ -51,18 +51,22 @@ class Measure:
     def __init__(self, envoy: Envoy) -> None:
         self._envoy, self._began = envoy, time.monotonic()
         self._before: Counter[str] = Counter()
-        self.verdicts: Counter[str] = Counter()
+        self._counted: Counter[str] = Counter()
         self.samples: list[dict] = []
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        return verdicts(self._counted)
 
     def take(self) -> dict:
         envoy, descriptors = self._envoy, []
         for path in Path(f"/proc/{envoy.pid}/fd").iterdir():
             with suppress(FileNotFoundError):  # it has been closed meanwhile
                 descriptors.append(os.readlink(path))
-        found = verdicts(envoy)
-        # With a configuration Envoy forgets what only that one has counted.
-        for reason, count in found.items():
-            self.verdicts[reason] += count - self._before[reason] if count >= self._before[reason] else count
+        found = series(envoy)
+        # With a configuration Envoy forgets the series that only that one has counted, and begins them anew.
+        for labels, count in found.items():
+            self._counted[labels] += count - self._before[labels] if count >= self._before[labels] else count
         self._before = found
         memory, anonymous = {key: int(value) / 2**20 for key, value in envoy.memory.items()}, envoy.anonymous_kib / 1024
         self.samples.append({
