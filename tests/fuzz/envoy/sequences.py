@@ -92,11 +92,17 @@ def judge(sequence: Sequence, answers: Answers) -> list[str]:
     return faults
 
 
-def verdicts(envoy: Envoy) -> Counter[str]:
-    """What the guard itself has counted, by reason."""
+def series(envoy: Envoy) -> Counter[str]:
+    """The guard's own counter of requests, by its labels."""
+    found = re.findall(r"^webhook_guard_requests_total\{(.*)\} (\d+)$", envoy.prometheus(), re.MULTILINE)
+    return Counter({labels: int(value) for labels, value in found})
+
+
+def verdicts(counted: Counter[str]) -> Counter[str]:
+    """The same by reason."""
     found: Counter[str] = Counter()
-    for labels, value in re.findall(r"^webhook_guard_requests_total\{(.*)\} (\d+)$", envoy.prometheus(), re.MULTILINE):
-        found[re.search(r'reason="(.*?)"', labels)[1]] += int(value)
+    for labels, value in counted.items():
+        found[re.search(r'reason="(.*?)"', labels)[1]] += value
     return found
 
 
@@ -130,7 +136,7 @@ def main() -> int:
                 report(seed, number, sequence, faults, target.envoy)
                 return 1
         passed = sum(target.application.delivered for target in targets)
-        reasons = verdicts(held.envoy) + verdicts(buffer_behind.envoy)
+        reasons = verdicts(series(held.envoy) + series(buffer_behind.envoy))
     print(*(f"{count} {name}," for name, count in sorted(counts.items())), f"{passed} reached the application, the good ones behind each included")
     print("the guard's verdicts: " + ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()))
     return 1 if reasons["host_fault"] else 0
