@@ -144,9 +144,10 @@ def test_an_id_is_found(messages, page):
 
 def test_the_week_is_drawn_by_verdict_and_an_hour_can_be_chosen(messages, page):
     visit(page, messages)
-    bars = wait(page, lambda page: page.find_elements(By.CSS_SELECTOR, "#week rect"))
-    assert len(bars) > 80
-    assert {bar.get_attribute("class") for bar in bars} >= {"allow", "deny"}
+    # In one go: the week is drawn anew while new messages come.
+    verdicts = wait(page, lambda page: page.execute_script("return [...document.querySelectorAll('#week rect')].map(bar => bar.getAttribute('class'))"))
+    assert len(verdicts) > 80
+    assert set(verdicts) >= {"allow", "deny"}
     page.execute_script("document.querySelector('#week rect.deny').dispatchEvent(new MouseEvent('click'))")
     wait(page, lambda page: "from=" in page.current_url and "verdict=deny" in page.current_url)
     wait(page, lambda page: 0 < len(rows(page)) < 10)
