@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the host's binding, the allocator and the request's own id take beside what the core counts: the binding's
 /// table of contexts and its boxed request. Measured in V8, see `tests/envoy/test_exhaustion.py`.
-const BESIDE: usize = 512;
+const BESIDE: usize = 640;
 
 /// The default of `held_bytes`.
 pub const DEFAULT_HELD_BYTES: u64 = 64 << 20;
