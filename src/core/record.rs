@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn without_room_the_body_is_told_by_its_digest_alone() {
         let terms = Arc::new(RecordTerms { bodies: Bodies::All, max_body_bytes: 100, headers: Vec::new() });
-        let budget = Budget::new(600);
+        let budget = Budget::new(728);
         let mut full = budget.share_of_records();
         assert!(full.resize(80));
         let mut recording = Recording::new(&terms).unwrap();
