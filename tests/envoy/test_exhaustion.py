@@ -203,7 +203,7 @@ CHARGED["slack, answered"] = (policy("slack") | {"handshake": "answer"}, lambda:
 @pytest.mark.parametrize("one, sign", CHARGED.values(), ids=CHARGED.keys())
 def test_what_is_held_takes_no_more_memory_than_it_is_charged(one, sign):
     """Before any body has come, when the guard also remembers each request for the case that the host cannot hold."""
-    budget = 4 << 20
+    budget = 16 << 20  # of a smaller one a wrong charge for each request would pass for the allocator's pages
     good = {"name": "good", "match": {"path": "/good"}, "require": policy("github")["require"]}
     with Gateway({"held_bytes": budget, "policies": [one, good]}, good=lambda: bodyless().again(target=b"/good"),
                  hcm={"access_log": []}) as gateway, ExitStack() as stack:
@@ -211,7 +211,7 @@ def test_what_is_held_takes_no_more_memory_than_it_is_charged(one, sign):
         request = Request(one["match"]["path"].encode(), headers[:-1])
         attackers = []
         while not (attackers and attackers[-1].answered):
-            assert len(attackers) < 10
+            assert len(attackers) < 30
             attackers.append(Repeated(gateway.envoy.port, request, headers[-1]))
             stack.callback(attackers[-1].close)
             for _ in range(8):

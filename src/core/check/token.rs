@@ -251,20 +251,23 @@ mod tests {
     use crate::request::Headers;
     use crate::secret::Validity;
 
+    fn facts(headers: &Headers) -> Facts<'_> {
+        Facts {
+            headers,
+            source: None,
+            client_certificate: None,
+            route_policy: None,
+            now: Millis(0),
+            ends_with_headers: false,
+        }
+    }
+
     fn judge(place: TokenPlace, secret: &str, pairs: &[(&str, &str)]) -> Result<Option<Arc<str>>, Reason> {
         let value = Fingerprint::of(secret.as_bytes());
         let secret = Secret { id: Some(Arc::from("one")), validity: Validity::default(), value };
         let headers =
             Headers::from_pairs(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-        let facts = Facts {
-            headers: &headers,
-            source: None,
-            client_certificate: None,
-            route_policy: None,
-            now: Millis(0),
-            ends_with_headers: true,
-        };
-        TokenCheck { place, secrets: vec![secret] }.judge(&facts).map(|secret| secret.id.clone())
+        TokenCheck { place, secrets: vec![secret] }.judge(&facts(&headers)).map(|secret| secret.id.clone())
     }
 
     type Row<'r> = (TokenPlace, &'r [(&'r str, &'r str)], Result<Option<Arc<str>>, Reason>);
@@ -344,14 +347,6 @@ mod tests {
     fn a_token_in_a_body_is_missing_or_ambiguous_as_elsewhere() {
         let (missing, ambiguous) = (Err(Reason::TokenMissing), Err(Reason::TokenAmbiguous));
         let headers = Headers::from_pairs([]);
-        let facts = Facts {
-            headers: &headers,
-            source: None,
-            client_certificate: None,
-            route_policy: None,
-            now: Millis(0),
-            ends_with_headers: false,
-        };
         for (path, body, verdict) in [
             ("/token", r#"{"token":"s3cret"}"#, Ok(())),
             ("/token", r#"{"token":"other"}"#, Err(Reason::TokenMismatch)),
@@ -366,7 +361,11 @@ mod tests {
             let secrets = vec![Secret { id: None, validity: Validity::default(), value }];
             let place = TokenPlace::Json(crate::signature::json_pointer::pointer(path).unwrap());
             let check = TokenCheck { place, secrets };
-            assert_eq!(check.judge_whole(&facts, body.as_bytes()).map(|_| ()), verdict, "{path} {body}");
+            assert_eq!(
+                check.judge_whole(&facts(&headers), body.as_bytes()).map(|_| ()),
+                verdict,
+                "{path} {body}"
+            );
         }
     }
 }

@@ -155,7 +155,8 @@ fn signature_check(
         (None, false) => None,
     };
     let has_exact_paths = reader.has_exact_paths();
-    if let Some(node) = object.get("scheme").filter(|_| scheme.signed.path_touches() && !has_exact_paths) {
+    let told_by = object.get("scheme").or_else(|| object.get("provider"));
+    if let Some(node) = told_by.filter(|_| scheme.signed.path_touches() && !has_exact_paths) {
         let complaint = "has `{path}` in `signed` beside a header, the id or `{form}`: all paths of the policy must be exact, \
                          and none may begin with another, since a piece of one could be moved into the other";
         return Err(node.error(Wrong::Rule(complaint)));

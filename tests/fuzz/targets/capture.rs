@@ -4,15 +4,14 @@
 
 #![no_main]
 
-// The program's own modules: what they do beside reading is not used here.
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the program's own modules do more than read")]
 #[path = "../../../src/cli/input"]
 mod input {
     pub(crate) mod capture;
     pub(crate) mod env_file;
     pub(crate) mod regular_file;
 }
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the program's own modules do more than read")]
 #[path = "../../../src/cli/output"]
 mod output {
     pub(crate) mod shell;

@@ -4,8 +4,7 @@
 
 #![no_main]
 
-// The program's own modules: what they do beside reading is not used here.
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the program's own modules do more than read")]
 #[path = "../../../src/messages"]
 mod messages {
     pub(crate) mod access;
