@@ -105,9 +105,8 @@ fuzz-envoy: $(GUARD) $(VENV)/.installed ## random sequences of HTTP/1.1 and HTTP
 soak: wasm native $(VENV)/.installed $(ETCD)/.installed ## an hour of traffic against both guards while all around them changes; SOAK=SECONDS
 	@$(PYTHON) tests/soak/soak.py
 
-# A part of them: SHARD=k/n, from 0/n on. An endless loop ends when it has taken 4 GiB.
-mutants: $(MUTANTS) ## changes the core's code, one change at a time, and says which no test notices: a night or two; SHARD=k/n for a part
-	ulimit -v 4194304; $(MUTANTS) mutants --package webhook-guard-core --output target $(if $(SHARD),--shard $(SHARD))
+mutants: $(MUTANTS) ## changes the core's code, one change at a time, and says which no test notices: some hours; goes on where it was interrupted
+	@.ci/mutants $(MUTANTS)
 
 bench: wasm native $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
 	@.ci/build target/rig $(BENCH) --bin rig

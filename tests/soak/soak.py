@@ -40,7 +40,8 @@ RATE = float(os.environ.get("RATE", "60"))
 # configurations with their VMs were alive.
 MOST_GROWTH = {"used": 4, "allocated": 1, "vms": 3, "files": 10}
 # The errors that are meant to happen: an etcd that is away, and configurations that are refused.
-EXPECTED_ERRORS = re.compile("reason=memory_unavailable|configuration refused: |Failed to configure base Wasm plugin|failed to load$")
+EXPECTED_ERRORS = re.compile("reason=memory_unavailable|cannot be told what became of deliveries .gRPC status 14|configuration refused: |"
+                             "Failed to configure base Wasm plugin|failed to load$")
 MEASURES = {"resident": "resident MiB", "used": "of it in use", "allocated": "allocated MiB", "vms": "the VMs' memory, MiB",
             "files": "open files", "sockets": "sockets"}
 

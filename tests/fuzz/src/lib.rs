@@ -18,8 +18,13 @@ pub const NOW: Millis = Millis(1_700_000_000_000);
 #[must_use]
 pub fn configuration() -> Configuration {
     let text = include_str!("configuration.json");
-    let environment = |name: &str| Some(format!("a secret that nobody knows: {name}, 7f3a9c51"));
-    config::parse(text.as_bytes(), &environment).unwrap_or_else(|error| panic!("{error}"))
+    config::parse(text.as_bytes(), &|name| Some(secret(name))).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The secret of that name.
+#[must_use]
+pub fn secret(name: &str) -> String {
+    format!("a secret that nobody knows: {name}, 7f3a9c51")
 }
 
 /// A request: lines of headers, an empty line, the body. The first byte says how long the pieces of the body are.
