@@ -101,7 +101,8 @@ fn signed(bytes: &[u8]) -> Vec<u8> {
                     .copied()
                     .collect();
                 let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), &content);
-                let text = if close == b'>' { sender::hex(tag.as_ref()) } else { BASE64_STANDARD.encode(tag) };
+                let text =
+                    if close == b'>' { sender::hex(tag.as_ref()) } else { BASE64_STANDARD.encode(tag) };
                 request.extend(text.bytes());
                 head = &after[length + 1..];
             }
