@@ -61,7 +61,7 @@ test-observe: wasm messages-cli $(VENV)/.observe $(PROMETHEUS)/.installed ## the
 test-gateways: wasm native cli messages-cli $(VENV)/.installed $(DEBIAN)/.installed ## Istio's and Envoy Gateway's manifests, the image, failures
 	$(PYTHON) -m pytest tests/gateways -q
 
-test-matrix: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes half an hour
+test-matrix: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes an hour or two
 	$(PYTHON) .ci/matrix --write docs/versions.md
 
 test-compose: wasm native $(VENV)/.installed ## the docker-compose setup; needs a Docker engine

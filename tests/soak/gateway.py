@@ -47,6 +47,10 @@ class Spans:
         """Whether it was so at any time since then."""
         return any(end >= since for _, end in self._spans[-3:])
 
+    def holds(self, at: float) -> bool:
+        """Whether it was so at that time."""
+        return any(begin <= at <= end for begin, end in self._spans)
+
 
 class Gateway:
     """As a context manager. `is_open` says whether the provider's list has the address from which everything is sent."""

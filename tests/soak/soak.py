@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -26,7 +27,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from harness.envoy import GUARD, ROOT, Envoy
 
 from fuzz.envoy.sequences import ALARMS, series, verdicts
-from soak.gateway import Gateway
+from soak.gateway import Gateway, Spans
 from soak.senders import Senders
 
 GUARDS = ["wasm", "native"]
@@ -40,8 +41,9 @@ RATE = float(os.environ.get("RATE", "60"))
 # configurations with their VMs were alive.
 MOST_GROWTH = {"used": 4, "allocated": 1, "vms": 3, "files": 10}
 # The errors that are meant to happen: an etcd that is away, and configurations that are refused.
-EXPECTED_ERRORS = re.compile("reason=memory_unavailable|cannot be told what became of deliveries .gRPC status 14|configuration refused: |"
-                             "Failed to configure base Wasm plugin|failed to load$")
+EXPECTED_ERRORS = re.compile("reason=memory_unavailable|configuration refused: |Failed to configure base Wasm plugin|failed to load$")
+# What the guard says when it tells an etcd that is away what became of a delivery; the time is Envoy's.
+UNTOLD = re.compile(r"\[(.*?)\]\[\d+\]\[error\].* cannot be told what became of deliveries \(gRPC status 14\); they wait")
 MEASURES = {"resident": "resident MiB", "used": "of it in use", "allocated": "allocated MiB", "vms": "the VMs' memory, MiB",
             "files": "open files", "sockets": "sockets"}
 
@@ -76,6 +78,14 @@ class Measure:
             "vms": round(sum(envoy.linear_memories) / 2**20, 2), "files": len(descriptors),
             "sockets": sum(path.startswith("socket:") for path in descriptors)})
         return self.samples[-1] | {"verdicts": self.verdicts}
+
+
+def is_fault(line: str, etcd_away: Spans) -> bool:
+    """Whether a line of Envoy's log tells of something that was not meant to happen."""
+    if not ALARMS.search(line) or EXPECTED_ERRORS.search(line):
+        return False
+    untold = UNTOLD.match(line)
+    return not untold or not etcd_away.holds(time.monotonic() - time.time() + datetime.fromisoformat(untold[1]).timestamp())
 
 
 def every(seconds: float, stop: threading.Event, act: Callable[[], None], faults: list[str]) -> threading.Thread:
@@ -123,7 +133,7 @@ def one(seconds: float) -> dict:
         else:
             faults.append(f"Envoy has ended:\n{gateway.envoy.tail()}")
         lines = gateway.envoy.log_text().splitlines()
-        faults += [line for line in lines if ALARMS.search(line) and not EXPECTED_ERRORS.search(line)]
+        faults += [line for line in lines if is_fault(line, gateway.etcd_away)]
         reached = {"reached the application": gateway.application.delivered, "requests that the guard judged": measure.verdicts.total()}
         counts = {**senders.counts, **gateway.counts, **reached}
     return {"faults": faults + grown(measure.samples), "samples": measure.samples, "counts": counts, "verdicts": measure.verdicts}
