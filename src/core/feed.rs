@@ -24,6 +24,7 @@ use crate::address::{NotANetwork, network};
 use crate::request::Millis;
 use crate::signature::json_pointer;
 use crate::signature::published_key::{self, Publisher};
+use crate::wish::{Purpose, Wish};
 use list::Collection;
 use std::fmt;
 use std::sync::Arc;
@@ -536,6 +537,15 @@ impl Lists {
             Some(list) => (now.0.saturating_sub(list.fetched().0) <= entry.max_age).then_some(list),
             None => entry.initial.as_ref(),
         }
+    }
+
+    /// Whether a certificate that is wished for is there by now. A request takes the lists that there are at its beginning, so
+    /// that one it lacked may have come while its body did.
+    #[must_use]
+    pub fn grants(&self, wish: &Wish, now: Millis) -> bool {
+        let list = self.current(wish.feed, now);
+        wish.purpose == Purpose::Certificate
+            && list.is_some_and(|list| published_key::find(list.keys(), &wish.path, now).is_some())
     }
 
     /// What is said of a feed once a fetch of it has failed.

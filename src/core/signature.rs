@@ -38,7 +38,7 @@ use crate::signature::key::{Key, Tag};
 use crate::signature::message_signature::{Candidate, MessageSignature};
 use crate::signature::public_key::{PublicKey, Verification};
 use crate::signature::public_url::PublicUrl;
-use crate::signature::published_key::{PublishedKey, PublishedKeys, Publisher};
+use crate::signature::published_key::{PublishedKeys, Publisher};
 use crate::signature::sns::Sns;
 use crate::signature::template::{Body, Part, Rendered, Seam, Values};
 use crate::signature::timestamp::Times;
@@ -207,8 +207,7 @@ impl SignatureCheck {
     ) -> Result<Arc<PublicKey>, Reason> {
         let keys = keys.ok_or(Reason::HostFault)?;
         let id = id.ok_or(Reason::SignatureMalformed)?;
-        let key = keys.iter().find(|key| key.id == id && key.validity.admits(now));
-        let key = key.and_then(|key| key.public_key(self.scheme.algorithm));
+        let key = published_key::find(keys, id, now).and_then(|key| key.public_key(self.scheme.algorithm));
         key.map(Arc::new).ok_or(Reason::SignatureMismatch)
     }
 
@@ -237,8 +236,7 @@ impl SignatureCheck {
     ) -> Result<Arc<PublicKey>, Refusal> {
         let fetched = self.fetched.as_ref().ok_or(Reason::HostFault)?;
         let path = fetched.publisher.path_of(url).ok_or(Reason::SignatureMalformed)?;
-        let is_it = |key: &&PublishedKey| key.id == path && key.validity.admits(now);
-        let Some(key) = keys.into_iter().flat_map(|keys| keys.iter()).find(is_it) else {
+        let Some(key) = keys.and_then(|keys| published_key::find(keys, path, now)) else {
             return Err(Refusal { reason: Reason::HostFault, lacks: Some(Arc::from(path)) });
         };
         let key = key.public_key(self.scheme.algorithm).ok_or(Reason::SignatureMismatch)?;

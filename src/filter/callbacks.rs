@@ -443,8 +443,8 @@ impl Guard {
 
     /// Makes the decision known: filter state, metrics, log.
     fn publish(&self, decision: &Decision, request_id: &str) {
-        if let Some(wish) = &decision.record.wish {
-            self.feeds.wish(wish);
+        if let (Some(wish), Ok(now)) = (&decision.record.wish, now()) {
+            self.feeds.wish(wish, now);
         }
         let state = decision.filter_state();
         tell(state.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));

@@ -166,8 +166,12 @@ impl Feeds {
 
     /// Notes what a request wishes to have fetched. The first wish stays until it was looked at: a stranger's does not put
     /// another's off.
-    pub(super) fn wish(&self, wish: &Wish) {
+    pub(super) fn wish(&self, wish: &Wish, now: Millis) {
         let Some(one) = self.fetched().find(|one| one.place == wish.feed) else { return };
+        // It may have come while the request was still being sent.
+        if self.lists().grants(wish, now) {
+            return;
+        }
         // Another worker may have fetched it already.
         if let Ok((schedule, _)) = one.share.read()
             && schedule.list() != one.share.seen.get()
@@ -276,17 +280,18 @@ impl Feeds {
         let wished = share.wished(Purpose::Certificate).unwrap_or_default();
         let path = wished.as_ref().map(|(path, _)| path.as_str());
         let read = if has_come { self.read(one, path, body_size, now) } else { Err(Fault::NoAnswer) };
-        if let Some((_, compare)) = wished {
-            hostcalls::set_shared_data(share.wish(Purpose::Certificate), &[], compare)
-                .map(|_| ())
-                .unwrap_or_default();
-        }
         let shared = read.and_then(|list| match publish(share, claim, &list, now) {
             Ok(Some(schedule)) => Ok(Some((schedule, list))),
             // It came so late that another worker has been asking meanwhile.
             Ok(None) => Ok(None),
             Err(HostFault) => Err(Fault::NotShared),
         });
+        // Struck out only now that all can see what came of it: who still lacks it would wish for it again.
+        if let Some((_, compare)) = wished {
+            hostcalls::set_shared_data(share.wish(Purpose::Certificate), &[], compare)
+                .map(|_| ())
+                .unwrap_or_default();
+        }
         match shared {
             Ok(Some((schedule, list))) => {
                 log::info!("feed {}: {}", feed.name, list.size());

@@ -333,7 +333,7 @@ impl Request {
             apply(stream, &acts.edits)?;
             if let Some(decision) = &acts.decision {
                 if let Some(wish) = &decision.record.wish {
-                    self.guard.feeds.wish(wish);
+                    self.guard.feeds.wish(wish, now()?);
                 }
                 publish(stream, &self.plugin.metrics, decision, exchange.request_id());
             }

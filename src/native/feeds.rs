@@ -139,9 +139,13 @@ impl Feeds {
 
     /// Notes what a request wishes to have fetched. The first wish stays until it was looked at: a stranger's does not put
     /// another's off.
-    pub(crate) fn wish(&self, wish: &Wish) {
+    pub(crate) fn wish(&self, wish: &Wish, now: Millis) {
         let Some((_, feed)) = self.fetched().find(|(place, _)| *place == wish.feed) else { return };
+        // Under this lock a list is taken and the wish for it struck out: a wish that comes late must not have it fetched again.
         let mut registry = registry();
+        if self.lists().grants(wish, now) {
+            return;
+        }
         let known = registry.known.entry(feed.identity).or_default();
         let slot = match wish.purpose {
             Purpose::Certificate => &mut known.certificate,

@@ -28,7 +28,7 @@ use webhook_guard_core::policy::AfterHeaders;
 use webhook_guard_core::request::{Facts, Headers, Millis};
 use webhook_guard_core::signature::End;
 use webhook_guard_core::signature::key::Algorithm;
-use webhook_guard_core::wish::Purpose;
+use webhook_guard_core::wish::{Purpose, Wish};
 
 const KEY: &[u8] = include_bytes!("certificates/rsa.pkcs8");
 const CERTIFICATE: &str = include_str!("certificates/rsa.pem");
@@ -184,6 +184,15 @@ fn a_message_of_the_topic_is_delivered_once_its_certificate_is_known() {
     );
 
     let known = lists(&configuration, PATH, CERTIFICATE);
+    assert!(!Lists::new(&configuration.feeds).grants(&wish, NOW) && known.grants(&wish, NOW));
+    for (other, now) in [
+        (Wish { path: "/another".into(), ..wish.clone() }, NOW),
+        (Wish { feed: 0, ..wish.clone() }, NOW),
+        (Wish { purpose: Purpose::Confirmation, ..wish.clone() }, NOW),
+        (wish, Millis(i64::MAX)),
+    ] {
+        assert!(!known.grants(&other, now), "{other:?} at {now:?}");
+    }
     let decision = decided(&configuration, &known, &[], &body);
     assert_eq!((reason(&decision), decision.record.delivery_id.as_deref()), ("ok", Some("id-1")));
     let delivery = |body: &Value| {

@@ -99,6 +99,11 @@ fn put(bytes: &mut Vec<u8>, text: &[u8]) {
 /// The keys that are known, however many checks look at them.
 pub type PublishedKeys = Arc<[PublishedKey]>;
 
+/// The key of that name that may be used at that time.
+pub(crate) fn find<'k>(keys: &'k [PublishedKey], id: &str, now: Millis) -> Option<&'k PublishedKey> {
+    keys.iter().find(|key| key.id == id && key.validity.admits(now))
+}
+
 /// Where certificates are published: nothing of a URL leads elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publisher {
