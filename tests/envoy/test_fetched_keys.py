@@ -186,6 +186,25 @@ def test_strangers_can_have_no_more_than_one_certificate_fetched_in_five_seconds
     gateway.passes(request(signed(fields())))
 
 
+def test_a_certificate_that_came_while_a_message_was_sent_is_not_fetched_again(tmp_path):
+    with FeedServer(tmp_path) as server, start(server, SNS) as gateway:
+        server.answers = {PATH: respond(pem(KEY))}
+        sent = request(signed(fields()))
+
+        def parts():
+            yield sent.body[:9]
+            learn(gateway)
+            yield sent.body[9:]
+
+        response = client.h1(gateway.envoy.port, sent, [(b"content-length", b"%d" % len(sent.body))], parts())
+        record = gateway.envoy.record(sent.test_id)
+        assert (response.status, record["reason"]) == (503, "host_fault"), record
+        gateway.passes(sent.again())
+        # By then what is wished for would have been asked for.
+        time.sleep(7)
+        assert asked(server) == [PATH]
+
+
 def test_a_certificate_that_has_ended_or_is_none_is_not_taken(tmp_path):
     with FeedServer(tmp_path) as server:
         for body, said in [(pem(KEY, days=-1), "the certificate is not valid now"), (b"<html>", "the answer is no certificate in PEM"),

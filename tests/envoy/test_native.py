@@ -157,8 +157,9 @@ def test_a_body_that_another_filter_held_before_is_judged_once(send):
         return made
 
     # The buffer filter gives a request that it held whole a length of its own.
+    size = 2_000 if send is client.h1_pieces else 40_000
     with Gateway(made, good=signed) as gateway:
-        for request in (signed(body=b"x" * 40_000), form()):
+        for request in (signed(body=b"x" * size), form()):
             mark, again = gateway.upstream.mark(), request.again()
             assert send(gateway.envoy.port, again).status == 200
             assert (gateway.envoy.record(again.test_id)["reason"], gateway.upstream.delta(mark).requests) == ("ok", 1)
