@@ -105,7 +105,7 @@ fuzz-envoy: $(GUARD) $(VENV)/.installed ## random sequences of HTTP/1.1 and HTTP
 soak: wasm native $(VENV)/.installed $(ETCD)/.installed ## an hour of traffic against both guards while all around them changes; SOAK=SECONDS
 	@$(PYTHON) tests/soak/soak.py
 
-mutants: $(MUTANTS) ## changes the core's code, one change at a time, and says which no test notices: some hours; goes on where it was interrupted
+mutants: $(MUTANTS) ## changes the core's code, one change at a time, and says which no test notices: over an hour; goes on where it was interrupted
 	@.ci/mutants $(MUTANTS)
 
 bench: wasm native $(VENV)/.installed ## what it costs: beside the other ways in Envoy, and the core by itself
