@@ -101,7 +101,9 @@ EXCEPTIONS = {
         "public-url-begins-with-another",
         "public-url-list-of-bases",
         "scheme-path-beside-a-header",
+        "scheme-path-beside-form",
         "scheme-public-url-query",
+        "scheme-url-no-query-beside-form",
     },
     "whether a requirement can hold without a signature, and what a scheme signs": {
         "duplicates-branch-without-signature",
