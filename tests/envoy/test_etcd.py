@@ -201,6 +201,7 @@ def test_where_the_head_is_not_held_the_buffer_behind_holds_all_of_it(shared, se
 def test_killed_and_started_again_it_has_lost_nothing(etcd, send):
     with gateway(etcd) as gate:
         requests = [delivered(gate, github()) for _ in range(3)]
+        etcd.keep()
         etcd.kill()
         unavailable(gate, send=send)
         unavailable(gate, requests[0], send=send)
@@ -213,6 +214,7 @@ def test_killed_and_started_again_it_has_lost_nothing(etcd, send):
 def test_what_was_delivered_while_it_was_down_is_told_when_it_is_back(etcd):
     """Even when the pending entry has run out meanwhile."""
     def answer(connection: object, _: object) -> None:
+        etcd.keep()
         etcd.kill()
         connection.sendall(REPLY)
 
@@ -233,6 +235,7 @@ def test_what_was_delivered_while_it_was_down_is_told_when_it_is_back(etcd):
 def test_told_to_accept_it_does_so_and_counts(etcd):
     with gateway(etcd, when_unavailable="accept") as gate:
         request = delivered(gate, github())
+        etcd.keep()
         etcd.kill()
         for _ in range(2):
             delivered(gate, request.again(), duplicate="unavailable")
