@@ -11,7 +11,7 @@ from harness import client, shipped, signer
 from harness.client import Request
 from harness.envoy import Envoy, bootstrap
 from harness.feed_server import HOST, FeedServer, chunked, respond
-from harness.feeds import HERE, TAGS, errors, feed, guard, hooks, lines, policy, start, status, to, until
+from harness.feeds import HERE, TAGS, errors, feed, guard, hooks, lines, policy, reason, start, status, to, until
 from harness.gateway import Gateway
 from harness.load import Load
 from harness.upstream import Upstream
@@ -26,6 +26,8 @@ def test_a_list_is_fetched_and_followed_and_its_state_is_told(server):
     server.answer = respond(hooks("192.0.2.0/24", "2001:db8::/32"), "200 OK", "content-type: application/json")
     with start(server, guard({"hooks": feed()})) as gateway:
         until(lambda: gateway.envoy.metric("webhook_guard_feed_prefixes", feed="hooks") == 2)
+        # The metric is as well that of the host's main thread, where a worker has yet to take the list over.
+        until(lambda: reason(gateway, "/hooks") == "source_ip_not_allowed")
         gateway.refuses(to("/hooks"), "source_ip_not_allowed")
         server.answer = chunked(hooks(HERE, "192.0.2.0/24"), size=7)
         until(lambda: status(gateway, "/hooks") == 200)

@@ -50,6 +50,11 @@ def status(gateway: Gateway, path: str) -> int:
     return client.h1_length(gateway.envoy.port, to(path)).status
 
 
+def reason(gateway: Gateway, path: str) -> str:
+    client.h1_length(gateway.envoy.port, sent := to(path))
+    return gateway.envoy.record(sent.test_id)["reason"]
+
+
 def until(holds, seconds: float = 20, what: str = "") -> None:
     """Until it holds; how long that takes is no part of a test."""
     deadline = time.monotonic() + seconds
