@@ -62,7 +62,7 @@ test-gateways: wasm native cli messages-cli $(VENV)/.installed $(DEBIAN)/.instal
 	$(PYTHON) -m pytest tests/gateways -q
 
 test-matrix: wasm native native-panics cli rig $(VENV)/.installed $(ETCD)/.installed ## the module in every Envoy on PyPI from 1.36 on, as a table; takes an hour or two
-	$(PYTHON) .ci/matrix --write docs/versions.md
+	PARALLEL="$(PARALLEL)" $(PYTHON) .ci/matrix --write docs/versions.md
 
 test-compose: wasm native $(VENV)/.installed ## the docker-compose setup; needs a Docker engine
 	$(PYTHON) -m pytest tests/compose -q
